@@ -1,0 +1,113 @@
+"""From a YAML file to a checked ``TrainerConfig``; every mistake with its file and line."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from modelzoo_mediswift.config.section import describe, printable, show, unknown
+from modelzoo_mediswift.config.trainer import TrainerConfig
+from modelzoo_mediswift.config.yaml_file import YamlDocument, YamlPath, load_yaml, parse_yaml
+from modelzoo_mediswift.errors import UserError
+
+_V1_KEYS = frozenset({"runconfig", "train_input", "eval_input", "model", "optimizer", "sparsity"})
+
+
+def load_config(path: Path, overrides: Mapping[str, object] | None = None) -> TrainerConfig:
+    """Read and check a trainer configuration.
+
+    ``overrides`` maps dotted paths (``trainer.init.loop.max_steps``) to values that replace the
+    file's, or are added to it, before anything is checked.
+
+    Raises:
+        UserError: one line per mistake, ``FILE:LINE: trainer.init...: what was expected``.
+    """
+    return check(load_yaml(path), overrides)
+
+
+def parse_config(text: str, source: str = "<text>") -> TrainerConfig:
+    """The same for text, such as the configuration inside a checkpoint."""
+    return check(parse_yaml(text, source))
+
+
+def check(document: YamlDocument, overrides: Mapping[str, object] | None = None) -> TrainerConfig:
+    """Check what a YAML document says, after ``overrides`` (see ``load_config``)."""
+    overrides = overrides or {}
+    trainer = _trainer_mapping(document)
+    for dotted, value in overrides.items():
+        _override(document.data, dotted, value)
+    try:
+        return TrainerConfig.model_validate(trainer)
+    except ValidationError as error:
+        overridden = {tuple(dotted.split(".")) for dotted in overrides}
+        lines: dict[str, int] = {}  # a dict, since one mistake can be found twice
+        for item in error.errors(include_url=False):
+            path = _path_in_file(document.data, ("trainer", *item["loc"]))
+            line = document.line_of(path)
+            where = f"{document.source}:{line}"
+            if path in overridden:
+                where = f"{document.source} (changed on the command line)"
+            name = printable(".".join(map(str, path)))
+            lines[f"{where}: {name}: {describe(item)}"] = line
+        raise UserError("\n".join(sorted(lines, key=lines.__getitem__))) from None
+
+
+def _trainer_mapping(document: YamlDocument) -> Mapping[str, object]:
+    """The value of ``trainer``; the file's other keys are mistakes."""
+    for key in document.data:
+        where = f"{document.source}:{document.line_of((key,))}"
+        if key in _V1_KEYS and "trainer" not in document.data:
+            raise UserError(
+                f"{where}: `{key}` at the top is the form of Model Zoo before release 2.4; "
+                "expected `trainer: {init: ..., fit: ...}`, as in the files in params/"
+            )
+        if key != "trainer":
+            raise UserError(f"{where}: {unknown('key', key, ['trainer'])}")
+    trainer = document.data.get("trainer")
+    where = f"{document.source}:{document.line_of(('trainer',))}"
+    if isinstance(trainer, list):
+        raise UserError(
+            f"{where}: trainer: a list of phases is Model Zoo's but not supported here; "
+            "write one file for each phase"
+        )
+    if not isinstance(trainer, Mapping):
+        raise UserError(
+            f"{where}: trainer: expected a mapping with the key `init`, got {show(trainer)}"
+        )
+    return trainer
+
+
+def _override(data: dict[str, object], dotted: str, value: object) -> None:
+    """Set one value, making the mappings above it where the file has none."""
+    *parents, last = dotted.split(".")
+    node = data
+    for depth, key in enumerate(parents, start=1):
+        if node.get(key) is None:
+            node[key] = {}
+        child = node[key]
+        if not isinstance(child, dict):
+            above = ".".join(parents[:depth])
+            raise UserError(f"cannot set {dotted}: {above} is {show(child)}, not a mapping")
+        node = child
+    node[last] = value
+
+
+def _path_in_file(data: object, location: Sequence[str | int]) -> YamlPath:
+    """Where the file has what pydantic calls ``location``.
+
+    Steps that the file lacks (an index into a lone value that was read as a list, say) are left
+    out; a key that is missing at the end stays, since it names what was expected.
+    """
+    node = data
+    path: list[str | int] = []
+    for i, step in enumerate(location):
+        if isinstance(node, Mapping):
+            if step in node:
+                node = node[step]
+                path.append(step)
+            elif i == len(location) - 1:
+                path.append(step)
+        elif isinstance(node, list) and isinstance(step, int):
+            node = node[step]
+            path.append(step)
+    return tuple(path)
