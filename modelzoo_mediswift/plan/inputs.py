@@ -1,0 +1,90 @@
+"""What planning reads of a configuration.
+
+Protocols, so that this package depends on nothing: ``config.trainer.TrainerConfig`` has all of
+it, and so has anything else with these attributes.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+
+class Model(Protocol):
+    """Shape of a GPT-3 with an optional soft prompt."""
+
+    @property
+    def vocab_size(self) -> int: ...
+    @property
+    def max_position_embeddings(self) -> int: ...
+    @property
+    def num_virtual_tokens(self) -> int: ...
+    @property
+    def hidden_size(self) -> int: ...
+    @property
+    def num_hidden_layers(self) -> int: ...
+    @property
+    def num_heads(self) -> int: ...
+    @property
+    def filter_size(self) -> int: ...
+
+
+class SparsityBlock(Protocol):
+    """Which parameters are masked, and the fraction of zeros in each."""
+
+    @property
+    def sparsity(self) -> float: ...
+    @property
+    def param_filter(self) -> tuple[str, ...] | None: ...
+
+
+class Precision(Protocol):
+    @property
+    def enabled(self) -> bool: ...
+
+
+class Loop(Protocol):
+    @property
+    def num_steps(self) -> int | None: ...
+    @property
+    def max_steps(self) -> int | None: ...
+    @property
+    def num_epochs(self) -> int | None: ...
+    @property
+    def steps_per_epoch(self) -> int | None: ...
+    @property
+    def grad_accum_steps(self) -> int: ...
+
+
+class Init(Protocol):
+    @property
+    def model(self) -> Model: ...
+    @property
+    def sparsity(self) -> Sequence[SparsityBlock]: ...
+    @property
+    def precision(self) -> Precision | None: ...
+    @property
+    def loop(self) -> Loop: ...
+    @property
+    def micro_batch_size(self) -> int | None: ...
+    @property
+    def warmup_steps(self) -> int: ...
+    @property
+    def schedule_steps(self) -> int | None: ...
+
+
+class DataLoader(Protocol):
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def max_sequence_length(self) -> int | None: ...
+
+
+class Fit(Protocol):
+    @property
+    def train_dataloader(self) -> DataLoader: ...
+
+
+class Config(Protocol):
+    @property
+    def init(self) -> Init: ...
+    @property
+    def fit(self) -> Fit | None: ...

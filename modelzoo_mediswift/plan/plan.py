@@ -1,0 +1,145 @@
+"""What a configuration will cost, from arithmetic alone."""
+
+from dataclasses import asdict, dataclass
+
+from modelzoo_mediswift.plan.flops import Flops, flops_per_token
+from modelzoo_mediswift.plan.inputs import Config, Init
+from modelzoo_mediswift.plan.memory import Memory, checkpoint_bytes, training_memory
+from modelzoo_mediswift.plan.parameters import KindCount, count_parameters
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sizes and costs of one configuration. None where the file leaves a number open."""
+
+    n_params_paper: int
+    """Weights of the decoder's matrices (Table 5's count)."""
+    n_params_total: int
+    """All parameters; the output layer shares the word embeddings."""
+    n_params_nonzero: int
+    """Parameters that no mask holds at zero."""
+    kinds: tuple[KindCount, ...]
+    """Parameters and sparsity by kind."""
+
+    batch_size: int | None
+    """Sequences per optimizer step, over accumulation steps."""
+    sequence_length: int
+    """Tokens per sequence."""
+    steps: int | None
+    """Optimizer steps: the loop's, or else the length of the schedule."""
+    tokens: int | None
+    """batch_size * sequence_length * steps."""
+    warmup_steps: int
+    """Steps at the start with a rising learning rate."""
+    warmup_share: float | None
+    """Of steps."""
+
+    flops_per_token: Flops
+    dense_flops_per_token: Flops
+    """The same without masks."""
+
+    micro_batch_size: int | None
+    """Sequences per forward and backward pass."""
+    memory: Memory | None
+    """Bytes on a CPU or GPU, in the precision that the file asks for."""
+    memory_float32: Memory | None
+    """The same without mixed precision."""
+    checkpoint_bytes: int
+
+    @property
+    def flops(self) -> Flops | None:
+        """Of the whole training."""
+        return None if self.tokens is None else self.flops_per_token.times(self.tokens)
+
+    @property
+    def dense_flops(self) -> Flops | None:
+        """Of the whole training without masks."""
+        return None if self.tokens is None else self.dense_flops_per_token.times(self.tokens)
+
+    @property
+    def flops_ratio(self) -> float:
+        """FLOPs in units of the dense model's."""
+        return self.flops_per_token.total / self.dense_flops_per_token.total
+
+    def to_dict(self) -> dict[str, object]:
+        """For JSON: numbers, strings, lists and dicts."""
+        return {
+            "n_params_paper": self.n_params_paper,
+            "n_params_total": self.n_params_total,
+            "n_params_nonzero": self.n_params_nonzero,
+            "sparsity": {kind.kind: kind.sparsity for kind in self.kinds},
+            "params": {kind.kind: asdict(kind) for kind in self.kinds},
+            "batch_size": self.batch_size,
+            "sequence_length": self.sequence_length,
+            "steps": self.steps,
+            "tokens": self.tokens,
+            "warmup_steps": self.warmup_steps,
+            "warmup_share": self.warmup_share,
+            "flops": _flops_dict(self.flops),
+            "flops_dense": _flops_dict(self.dense_flops),
+            "flops_ratio": self.flops_ratio,
+            "flops_per_token": _flops_dict(self.flops_per_token),
+            "flops_per_token_dense": _flops_dict(self.dense_flops_per_token),
+            "micro_batch_size": self.micro_batch_size,
+            "memory_bytes": _memory_dict(self.memory),
+            "memory_bytes_float32": _memory_dict(self.memory_float32),
+            "checkpoint_bytes": self.checkpoint_bytes,
+        }
+
+
+def make_plan(config: Config) -> Plan:
+    """Plan a training run.
+
+    Raises:
+        UserError: a glob of the sparsity blocks matches no parameter.
+    """
+    init, model = config.init, config.init.model
+    loader = config.fit.train_dataloader if config.fit else None
+    length = (loader and loader.max_sequence_length) or model.max_position_embeddings
+    counts = count_parameters(model, init.sparsity)
+    steps = _steps(init)
+    batch = loader.batch_size * init.loop.grad_accum_steps if loader else None
+    micro_batch = init.micro_batch_size or (loader.batch_size if loader else None)
+    memory = {
+        mixed: training_memory(
+            model, counts, sequences=micro_batch, sequence_length=length, mixed=mixed
+        )
+        if micro_batch
+        else None
+        for mixed in (False, True)
+    }
+    return Plan(
+        n_params_paper=counts.paper,
+        n_params_total=counts.total,
+        n_params_nonzero=counts.nonzero,
+        kinds=counts.kinds,
+        batch_size=batch,
+        sequence_length=length,
+        steps=steps,
+        tokens=batch * length * steps if batch and steps else None,
+        warmup_steps=init.warmup_steps,
+        warmup_share=init.warmup_steps / steps if steps else None,
+        flops_per_token=flops_per_token(model, counts.paper_nonzero, length),
+        dense_flops_per_token=flops_per_token(model, counts.paper, length),
+        micro_batch_size=micro_batch,
+        memory=memory[init.precision is not None and init.precision.enabled],
+        memory_float32=memory[False],
+        checkpoint_bytes=checkpoint_bytes(counts),
+    )
+
+
+def _steps(init: Init) -> int | None:
+    """Steps of a run that starts at 0. An epoch's length is not known without the data."""
+    loop = init.loop
+    limits = [limit for limit in (loop.num_steps, loop.max_steps) if limit is not None]
+    if loop.num_epochs is not None and loop.steps_per_epoch is not None:
+        limits.append(loop.num_epochs * loop.steps_per_epoch)
+    return min(limits, default=init.schedule_steps)
+
+
+def _flops_dict(flops: Flops | None) -> dict[str, int] | None:
+    return None if flops is None else {"total": flops.total, **asdict(flops)}
+
+
+def _memory_dict(memory: Memory | None) -> dict[str, int] | None:
+    return None if memory is None else {"total": memory.total, **asdict(memory)}

@@ -1,0 +1,94 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from modelzoo_mediswift.plan.memory import (
+    activation_bytes_per_token,
+    checkpoint_bytes,
+    saved_bytes_per_token,
+    training_memory,
+)
+from modelzoo_mediswift.plan.parameters import count_parameters
+
+Make = Callable[..., Any]
+
+
+def test_state_by_hand(model: Make, block: type) -> None:
+    """556 parameters, 384 of them masked (see test_plan_parameters)."""
+    counts = count_parameters(model(), [block(0.75)])
+    assert counts.total == 556
+    memory = training_memory(model(), counts, sequences=3, sequence_length=5, mixed=False)
+    assert memory.weights == memory.gradients == 4 * 556
+    assert memory.optimizer == 2 * 4 * 556
+    assert memory.masks == 384
+    assert memory.half_weights == 0
+    assert memory.activations == 3 * memory.activations_per_sequence
+    assert memory.total == 16 * 556 + 384 + memory.activations
+    assert checkpoint_bytes(counts) == 12 * 556 + 384
+
+
+def test_half_precision_copies_the_matrices(model: Make) -> None:
+    """The decoder's 384 weights and the output layer's 10 * 4."""
+    counts = count_parameters(model(), [])
+    memory = training_memory(model(), counts, sequences=1, sequence_length=5, mixed=True)
+    assert memory.half_weights == 2 * (384 + 40)
+
+
+def test_saved_bytes_by_hand(model: Make) -> None:
+    """2 layers, d = 4, 2 heads, feed-forward 16, 10 words, in float32.
+
+    Layer: two norms of 16 + 8, input of q, k, v 16, q, k, v 48, softmax 8, input of the output
+    projection 16, input of the feed-forward block 16, around GELU 128: 280. Beside the layers:
+    token id 8, last norm 24, input of the output layer 16, log-softmax 40.
+    """
+    assert saved_bytes_per_token(model(), mixed=False) == 2 * 280 + 8 + 24 + 16 + 40
+    # In half precision: 2 * 24 + 3 copies of 8, 24, 8, 8, 8, 64 = 184 in a layer; 8 + 24 + 8 + 40.
+    assert saved_bytes_per_token(model(), mixed=True) == 2 * 184 + 80
+    # At the start of the backward pass there are logits and a gradient of 10 words each, too.
+    assert activation_bytes_per_token(model(), mixed=False) == 648 + 40 + 40
+    assert activation_bytes_per_token(model(), mixed=True) == 448 + 20 + 40
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_autograd_saves_as_many_bytes(model: Make, mixed: bool) -> None:
+    """Against what PyTorch keeps for the backward pass of the real model."""
+    import torch
+    import torch.nn.functional as F
+
+    from modelzoo_mediswift.model.gpt3 import GPT3
+
+    shape = model(
+        vocab_size=200, max_position_embeddings=64, hidden_size=32, num_heads=4, filter_size=128
+    )
+    net = GPT3(
+        vocab_size=200,
+        max_position_embeddings=64,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_heads=4,
+        filter_size=128,
+    )
+    weights = {parameter.untyped_storage().data_ptr() for parameter in net.parameters()}
+
+    def saved(sequences: int) -> int:
+        kept: dict[int, torch.UntypedStorage] = {}
+
+        def pack(tensor: torch.Tensor) -> torch.Tensor:
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in weights:
+                kept[storage.data_ptr()] = storage
+            return tensor
+
+        ids = torch.randint(0, 200, (sequences, 64))
+        with (
+            torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
+            torch.autocast("cpu", torch.bfloat16, enabled=mixed),
+        ):
+            logits = net(ids)
+            F.cross_entropy(logits.flatten(0, 1).float(), ids.flatten())
+        return sum(storage.nbytes() for storage in kept.values())
+
+    # The difference leaves out what does not grow with the batch: half-precision weights.
+    per_token = (saved(6) - saved(2)) / (4 * 64)
+    assert per_token == pytest.approx(saved_bytes_per_token(shape, mixed=mixed), rel=0.01)
