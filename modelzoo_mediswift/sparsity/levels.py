@@ -1,0 +1,37 @@
+"""The sparsity that a model really has, parameter by parameter and kind by kind."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from modelzoo_mediswift.sparsity.static import SparseParameter
+
+
+@dataclass(frozen=True)
+class Level:
+    """`kept` of `total` weights are not masked; `sparsity` is the fraction of zeros."""
+
+    name: str
+    kept: int
+    total: int
+
+    @property
+    def sparsity(self) -> float:
+        return 1.0 - self.kept / self.total
+
+
+def levels(parameters: Iterable[SparseParameter]) -> list[Level]:
+    """One level per masked parameter."""
+    return [Level(p.name, int(p.mask.sum()), p.mask.numel()) for p in parameters]
+
+
+def levels_by_kind(every: Iterable[Level]) -> list[Level]:
+    """Levels summed over layers: `layers.3.ffn` and `layers.4.ffn` are of one kind."""
+    sums: dict[str, tuple[int, int]] = {}
+    for level in every:
+        kind = re.sub(r"\.layers\.\d+\.", ".layers.*.", level.name)
+        kept, total = sums.get(kind, (0, 0))
+        sums[kind] = (kept + level.kept, total + level.total)
+    return [Level(kind, kept, total) for kind, (kept, total) in sums.items()]
