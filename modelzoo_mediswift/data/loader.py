@@ -1,0 +1,270 @@
+"""Batches for training, resumable at any sample, and for evaluation, one pass in order."""
+
+import signal
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from modelzoo_mediswift.data.checks import check_block, check_vocabulary
+from modelzoo_mediswift.data.hdf5 import INPUT_IDS, LABELS, LOSS_MASK, SequenceSource
+from modelzoo_mediswift.data.order import DataOrder
+from modelzoo_mediswift.errors import UserError
+
+
+class Batch(NamedTuple):
+    """int32 tensors of one batch."""
+
+    input_ids: Tensor  # (B, MSL)
+    loss_mask: Tensor  # (B, MSL), 1 where the loss counts
+    labels: Tensor  # (B, MSL), already shifted
+    first_position: int
+    """Position of the first sample in the data order."""
+    num_samples: int
+    """Rows that hold data; the rest, if pad_last, is zeros with loss mask 0."""
+
+
+class _Request(NamedTuple):
+    """What the main process asks a worker for: one batch."""
+
+    position: int
+    indices: NDArray[np.int64]
+
+
+class _BatchReader(Dataset):
+    """Reads, checks and pads one batch per request; runs in the workers."""
+
+    def __init__(
+        self, source: SequenceSource, vocab_size: int, num_virtual_tokens: int, pad_to: int
+    ) -> None:
+        self.source = source
+        self.vocab_size = vocab_size
+        self.num_virtual_tokens = num_virtual_tokens
+        self.pad_to = pad_to
+
+    def __getitem__(self, request: _Request) -> tuple[_Request, Tensor | str]:
+        """The request and int32 [3, B, MSL], or the one line of a UserError.
+
+        An exception that crosses the process boundary would come with a worker's traceback in its
+        message; the main process raises the line again.
+        """
+        try:
+            block = self.source.read(request.indices)
+            check_block(
+                block, request.indices, self.source, self.vocab_size, self.num_virtual_tokens
+            )
+        except UserError as error:
+            return request, str(error)
+        missing = max(0, self.pad_to - len(block))
+        if missing:
+            block = np.concatenate([block, np.zeros((missing, *block.shape[1:]), np.int32)])
+        return request, torch.from_numpy(np.ascontiguousarray(block.transpose(1, 0, 2)))
+
+
+class _Requests(Sampler[_Request]):
+    """The batches from `start` on; `stop` None for ever."""
+
+    def __init__(
+        self, order: DataOrder, batch_size: int, *, join_epochs: bool, stop: int | None
+    ) -> None:
+        self.order, self.batch_size = order, batch_size
+        self.join_epochs, self.stop = join_epochs, stop
+        self.start = 0
+
+    def __iter__(self) -> Iterator[_Request]:
+        position = self.start
+        while self.stop is None or position < self.stop:
+            end = position + self.batch_size
+            if not self.join_epochs:
+                epoch = self.order.epoch_of(position)
+                end = min(end, (epoch + 1) * self.order.epoch_length)
+            if self.stop is not None:
+                end = min(end, self.stop)
+            yield _Request(position, self.order.indices(position, end - position))
+            position = end
+
+
+class _Loader:
+    """What training and evaluation share: workers, checks, padding."""
+
+    def __init__(
+        self,
+        source: SequenceSource,
+        requests: _Requests,
+        *,
+        vocab_size: int,
+        num_virtual_tokens: int = 0,
+        pad_last: bool = False,
+        num_workers: int = 0,
+        prefetch_factor: int = 10,
+        persistent_workers: bool = True,
+        pin_memory: bool = False,
+    ) -> None:
+        """`pin_memory` is for copies to a GPU and does nothing without one.
+
+        Raises UserError if the data was made for another vocabulary.
+        """
+        check_vocabulary(source, vocab_size, num_virtual_tokens)
+        self.source = source
+        self.requests = requests
+        self.batch_size = requests.batch_size
+        pad_to = requests.batch_size if pad_last else 0
+        for_workers: dict[str, Any] = {}
+        if num_workers:
+            for_workers = {
+                "prefetch_factor": prefetch_factor,
+                "persistent_workers": persistent_workers,
+                "worker_init_fn": _leave_interrupts_to_main,
+            }
+        self._loader: DataLoader | None = None
+        self._open_loader = partial(
+            DataLoader,
+            _BatchReader(source, vocab_size, num_virtual_tokens, pad_to),
+            batch_size=None,  # a request is a whole batch
+            sampler=requests,
+            collate_fn=_as_is,
+            num_workers=num_workers,
+            pin_memory=pin_memory and torch.cuda.is_available(),
+            # Without its own generator, starting to iterate would draw from torch's global one,
+            # and a resumed run would see other random numbers than an uninterrupted one.
+            generator=torch.Generator(),
+            **for_workers,
+        )
+
+    def close(self) -> None:
+        """End the workers that `persistent_workers` keeps; iterating again starts new ones."""
+        self._loader = None
+
+    def _batches(self) -> Iterator[Batch]:
+        if self._loader is None:
+            self._loader = self._open_loader()
+        iterator = iter(self._loader)
+        while True:
+            problem = None
+            try:
+                request, rows = next(iterator)
+            except StopIteration:
+                return
+            except RuntimeError as error:
+                if "DataLoader worker" not in str(error):
+                    raise
+                problem = (
+                    f"a data loading worker died ({str(error).splitlines()[0].rstrip('. ')}); "
+                    f"often memory is short: try a smaller num_workers or prefetch_factor"
+                )
+            if problem is None and isinstance(rows, str):
+                problem = rows
+            if problem is not None:
+                # The workers end now, not when the traceback that holds this frame is collected.
+                self.close()
+                del iterator
+                raise UserError(problem)
+            yield Batch(
+                input_ids=rows[INPUT_IDS],
+                loss_mask=rows[LOSS_MASK],
+                labels=rows[LABELS],
+                first_position=request.position,
+                num_samples=len(request.indices),
+            )
+
+
+class TrainLoader(_Loader):
+    """Batches without end, epoch after epoch, that continue exactly where a checkpoint left off."""
+
+    def __init__(
+        self,
+        source: SequenceSource,
+        batch_size: int,
+        *,
+        vocab_size: int,
+        shuffle: bool = False,
+        shuffle_seed: int = 0,
+        num_samples: int | None = None,
+        drop_last: bool = True,
+        **options: Any,
+    ) -> None:
+        """`options` are those of `_Loader`.
+
+        With `drop_last`, samples left over at the end of an epoch open the first batch of the next,
+        as in Model Zoo; without it they form a smaller batch, or with `pad_last` one padded to
+        `batch_size`. `num_samples` shrinks or extends an epoch.
+        """
+        self.order = DataOrder(
+            len(source), shuffle=shuffle, seed=shuffle_seed, num_samples=num_samples
+        )
+        requests = _Requests(self.order, batch_size, join_epochs=drop_last, stop=None)
+        super().__init__(source, requests, vocab_size=vocab_size, **options)
+        self.samples_consumed = 0
+
+    def __iter__(self) -> Iterator[Batch]:
+        self.requests.start = self.samples_consumed
+        for batch in self._batches():
+            self.samples_consumed = batch.first_position + batch.num_samples
+            yield batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """Samples handed out so far, not those read ahead, and what decides the order."""
+        return {
+            "samples_consumed": self.samples_consumed,
+            "data_fingerprint": self.source.fingerprint,
+            "shuffle": self.order.shuffle,
+            "shuffle_seed": self.order.seed,
+            "epoch_length": self.order.epoch_length,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue after `samples_consumed`, from the next `iter()` on.
+
+        Another batch size or number of workers is allowed. Raises UserError if the data or the
+        order is not the one that the state was saved with.
+        """
+        for key, now in self.state_dict().items():
+            if key not in state:
+                raise UserError(f"the saved data position has no {key!r}")
+            if key != "samples_consumed" and state[key] != now:
+                folder = self.source.files[0].path.parent
+                raise UserError(
+                    f"{folder}: cannot continue in the same data order: "
+                    f"{key} was {state[key]}, now it is {now}"
+                )
+        self.samples_consumed = int(state["samples_consumed"])
+
+
+class EvalLoader(_Loader):
+    """One pass over the source in order; the last batch may be smaller."""
+
+    def __init__(
+        self,
+        source: SequenceSource,
+        batch_size: int,
+        *,
+        vocab_size: int,
+        num_samples: int | None = None,
+        **options: Any,
+    ) -> None:
+        """`num_samples` stops after the first so many; `options` are those of `_Loader`."""
+        self.num_samples = min(len(source), num_samples or len(source))
+        order = DataOrder(len(source), shuffle=False)
+        requests = _Requests(order, batch_size, join_epochs=False, stop=self.num_samples)
+        super().__init__(source, requests, vocab_size=vocab_size, **options)
+
+    def __len__(self) -> int:
+        """Number of batches."""
+        return -(-self.num_samples // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self._batches()
+
+
+def _as_is(item: Any) -> Any:
+    return item
+
+
+def _leave_interrupts_to_main(worker_id: int) -> None:
+    """Ctrl-C reaches the whole process group; only the main process shall react to it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
