@@ -1,0 +1,171 @@
+"""Checkpoints as directories that are either whole or not there.
+
+    checkpoint_<step>/
+        model.safetensors      parameters and masks
+        training.safetensors   optimizer state and random generators
+        meta.json              step, data position, configuration, versions, SHA-256 of the others
+
+A checkpoint is written under a temporary name, flushed to disk and renamed; nothing in it is
+executed on loading.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from modelzoo_mediswift.errors import UserError
+
+FORMAT_VERSION = 1
+MODEL_FILE = "model.safetensors"
+TRAINING_FILE = "training.safetensors"
+META_FILE = "meta.json"
+_NAME = re.compile(r"checkpoint_(\d+)")
+
+
+@dataclass
+class Checkpoint:
+    """The content of a checkpoint directory; tensors are on the CPU."""
+
+    step: int
+    model: dict[str, Tensor]
+    training: dict[str, Tensor] = field(default_factory=dict)
+    loader: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)  # data_params.json of the training data
+    config: str = ""  # the run's resolved YAML
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+def save_checkpoint(checkpoint: Checkpoint, model_dir: Path) -> Path:
+    """Write `checkpoint_<step>` in `model_dir`, replacing one of the same step."""
+    final = model_dir / f"checkpoint_{checkpoint.step}"
+    temporary = model_dir / f".{final.name}.writing"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    save_file(checkpoint.model, temporary / MODEL_FILE)
+    save_file(checkpoint.training, temporary / TRAINING_FILE)
+    meta = {
+        "format_version": FORMAT_VERSION,
+        "step": checkpoint.step,
+        "loader": checkpoint.loader,
+        "data": checkpoint.data,
+        "versions": checkpoint.versions,
+        "sha256": {name: file_sha256(temporary / name) for name in (MODEL_FILE, TRAINING_FILE)},
+        "config": checkpoint.config,
+    }
+    (temporary / META_FILE).write_text(json.dumps(meta, indent=1), encoding="utf-8")
+    for path in (*temporary.iterdir(), temporary):
+        _flush(path)
+    if final.exists():
+        # Renaming cannot replace a full directory, and the old one must go in one step too.
+        stale = model_dir / f".{final.name}.replaced"
+        shutil.rmtree(stale, ignore_errors=True)
+        final.rename(stale)
+        temporary.rename(final)
+        shutil.rmtree(stale)
+    else:
+        temporary.rename(final)
+    _flush(model_dir)
+    return final
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read and verify a checkpoint; raises UserError that names what is damaged."""
+    meta = _read_meta(path)
+    hashes = meta["sha256"]
+    for name in (MODEL_FILE, TRAINING_FILE):
+        file = path / name
+        if not file.is_file():
+            raise DamagedCheckpoint(path, f"{name} is missing")
+        if file_sha256(file) != hashes.get(name):
+            raise DamagedCheckpoint(path, f"{name} does not have the SHA-256 that meta.json names")
+    try:
+        return Checkpoint(
+            step=int(meta["step"]),
+            model=load_file(path / MODEL_FILE),
+            training=load_file(path / TRAINING_FILE),
+            loader=meta["loader"],
+            data=meta["data"],
+            config=meta["config"],
+            versions=meta["versions"],
+        )
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise DamagedCheckpoint(path, str(error)) from error
+
+
+class DamagedCheckpoint(UserError):
+    """Names the damage and offers the newest whole checkpoint beside it."""
+
+    def __init__(self, path: Path, damage: str) -> None:
+        self.path = path
+        earlier = [p for p in list_checkpoints(path.parent) if step_of(p) < step_of(path)]
+        offer = f"; the one before it is {earlier[-1]} (--checkpoint_path)" if earlier else ""
+        super().__init__(f"{path}: damaged checkpoint: {damage}{offer}")
+
+
+def list_checkpoints(model_dir: Path) -> list[Path]:
+    """Checkpoints in `model_dir`, oldest step first."""
+    if not model_dir.is_dir():
+        return []
+    found = [p for p in model_dir.iterdir() if _NAME.fullmatch(p.name) and p.is_dir()]
+    return sorted(found, key=step_of)
+
+
+def newest_checkpoint(model_dir: Path) -> Path | None:
+    return next(reversed(list_checkpoints(model_dir)), None)
+
+
+def step_of(path: Path) -> int:
+    """The step in a checkpoint's name; -1 for a directory of another name."""
+    match = _NAME.fullmatch(path.name)
+    return int(match[1]) if match else -1
+
+
+def keep_newest(model_dir: Path, count: int) -> None:
+    """Delete all but the newest `count` checkpoints."""
+    for path in list_checkpoints(model_dir)[:-count]:
+        # Renamed first, so that a half-deleted one is never taken for whole.
+        doomed = path.with_name(f".{path.name}.deleting")
+        path.rename(doomed)
+        shutil.rmtree(doomed)
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_meta(path: Path) -> Mapping[str, Any]:
+    if not path.is_dir():
+        raise UserError(f"{path}: no such checkpoint directory")
+    try:
+        meta = json.loads((path / META_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: not a checkpoint ({META_FILE} is missing)") from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DamagedCheckpoint(path, f"{META_FILE}: {error}") from error
+    if not isinstance(meta, dict) or not isinstance(meta.get("sha256"), dict):
+        raise DamagedCheckpoint(path, f"{META_FILE} lacks the files' SHA-256")
+    version = meta.get("format_version")
+    if version != FORMAT_VERSION:
+        raise UserError(f"{path}: checkpoint format {version}, this version reads {FORMAT_VERSION}")
+    return meta
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

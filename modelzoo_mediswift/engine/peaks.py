@@ -1,0 +1,28 @@
+"""Peak dense bfloat16 rates of accelerators, FLOP/s, from their makers' data sheets."""
+
+from __future__ import annotations
+
+# First match wins, so a longer name stands before its prefix.
+PEAK_BF16 = {
+    "B200": 2250e12,
+    "H200": 989e12,
+    "H100 PCIe": 756e12,
+    "H100": 989e12,
+    "GH200": 989e12,
+    "A100": 312e12,
+    "A800": 312e12,
+    "H800": 989e12,
+    "L40S": 362e12,
+    "L40": 181e12,
+    "L4": 121e12,
+    "A10G": 70e12,
+    "A10": 125e12,
+    "A40": 150e12,
+    "RTX 4090": 165e12,
+    "RTX 3090": 71e12,
+}
+
+
+def peak_flops(device_name: str) -> float | None:
+    """The peak of a device by its name; None where it is not known."""
+    return next((peak for name, peak in PEAK_BF16.items() if name in device_name), None)

@@ -1,0 +1,41 @@
+import pytest
+import torch
+
+from modelzoo_mediswift.engine.peaks import peak_flops
+from modelzoo_mediswift.engine.precision import autocast_dtype, cpu_has_bf16
+from modelzoo_mediswift.errors import UserError
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("processor: 0\nflags\t\t: fpu avx512f avx512_bf16 rdpid\n", True),
+        ("flags\t\t: fpu avx2 avx512f\n", False),
+        ("Features\t: fp asimd bf16 i8mm\n", True),
+        ("", False),
+    ],
+)
+def test_bf16_instructions_are_read_from_the_flags(tmp_path, text, expected):
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(text)
+    assert cpu_has_bf16(cpuinfo) is expected
+
+
+def test_unreadable_cpuinfo_means_no(tmp_path):
+    assert cpu_has_bf16(tmp_path / "none") is False
+
+
+def test_choices():
+    assert autocast_dtype(CPU, False, "cbfloat16") is None
+    assert autocast_dtype(CPU, True, "cbfloat16") == (torch.bfloat16 if cpu_has_bf16() else None)
+    with pytest.raises(UserError, match="float16 is not supported on CPU; use bfloat16"):
+        autocast_dtype(CPU, True, "float16")
+
+
+def test_peaks():
+    assert peak_flops("NVIDIA H200") == 989e12
+    assert peak_flops("NVIDIA H100 PCIe") == 756e12
+    assert peak_flops("NVIDIA A100-SXM4-80GB, bf16 mixed precision") == 312e12
+    assert peak_flops("CPU, 2 threads, fp32") is None

@@ -1,0 +1,136 @@
+import math
+
+import pytest
+import torch
+
+from modelzoo_mediswift.data.loader import Batch
+from modelzoo_mediswift.engine.base import NonFiniteLoss
+from modelzoo_mediswift.engine.torch_engine import TorchEngine, Update
+from modelzoo_mediswift.model.gpt3 import GPT3
+from modelzoo_mediswift.optim.adamw import AdamW
+from modelzoo_mediswift.optim.schedules import ConstantLR
+from modelzoo_mediswift.sparsity.filters import SparsityRule
+from modelzoo_mediswift.sparsity.static import Static
+
+CPU = torch.device("cpu")
+
+
+def make_model() -> GPT3:
+    return GPT3(
+        vocab_size=40,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_heads=2,
+        filter_size=64,
+        max_position_embeddings=8,
+    )
+
+
+def make_engine(
+    *, sparsity: float | None = 0.75, micro=None, accumulate=1, **update
+) -> TorchEngine:
+    model = make_model()
+    static = Static(model, [SparsityRule(sparsity)], seed=0) if sparsity else None
+    optimizer = AdamW(model, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
+    settings = Update(optimizer, ConstantLR(1e-2), static, grad_accum_steps=accumulate, **update)
+    return TorchEngine(model, CPU, settings, micro_batch_size=micro)
+
+
+def batch(seed: int, size: int = 6, density: float = 1.0) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(40, (size, 9), generator=generator, dtype=torch.int32)
+    mask = (torch.rand(size, 8, generator=generator) < density).int()
+    return Batch(ids[:, :-1], mask, ids[:, 1:], seed * size, size)
+
+
+def run(engine: TorchEngine, batches: list[Batch], steps: int) -> list[float]:
+    losses = []
+    engine.train(batches, 0, steps, 1, lambda r: losses.append(r.loss) or True)
+    return losses
+
+
+@pytest.mark.parametrize("density", [1.0, 0.3])
+def test_micro_batches_are_one_batch(density):
+    batches = [batch(i, density=density) for i in range(3)]
+    whole, split = make_engine(), make_engine(micro=2)
+    assert run(whole, batches, 3) == pytest.approx(run(split, batches, 3), rel=1e-5)
+    for a, b in zip(whole.model.parameters(), split.model.parameters(), strict=True):
+        # Adam turns rounding in tiny gradients into whole steps of the learning rate at worst.
+        assert (a - b).abs().max() < 1e-3
+
+
+def test_accumulated_batches_average_their_losses():
+    batches = [batch(i, density=0.5) for i in range(2)]
+    accumulated = make_engine(accumulate=2)
+    single = make_engine()
+    separate = [run(make_engine(), [b], 1)[0] for b in batches]
+    assert run(accumulated, batches, 1) == pytest.approx([sum(separate) / 2], rel=1e-6)
+    run(single, batches[:1], 1)
+
+
+def test_loss_falls_and_masked_weights_stay_zero():
+    engine = make_engine(max_gradient_norm=1.0)
+    losses = run(engine, [batch(1)] * 60, 60)
+    assert losses[0] == pytest.approx(math.log(40), abs=0.1)
+    assert losses[-1] < 1.0
+    for parameter in engine.update.sparsity.parameters:
+        assert torch.count_nonzero(parameter.weight[~parameter.mask]) == 0
+
+
+def test_the_reported_norm_is_of_masked_gradients_before_clipping():
+    engine = make_engine(max_gradient_norm=1e-3)
+    seen = []
+    engine.train([batch(1)], 0, 1, 1, lambda r: seen.append(r.grad_norm) or True)
+    plain = make_engine()
+    ids, labels = batch(1).input_ids, batch(1).labels
+    from modelzoo_mediswift.model.loss import summed_loss
+
+    (summed_loss(plain.model, ids, labels, None)[0] / 48).backward()
+    plain.update.sparsity.mask_gradients()
+    norm = math.sqrt(sum(float(p.grad.square().sum()) for p in plain.model.parameters()))
+    assert seen == pytest.approx([norm], rel=1e-5)
+
+
+def test_nan_stops_and_names_step_and_batch():
+    engine = make_engine()
+    with torch.no_grad():
+        engine.model.model.ln_f.weight[0] = float("nan")
+    with pytest.raises(NonFiniteLoss, match=r"step 1: the loss is nan.*sample 6 "):
+        run(engine, [batch(1)], 1)
+
+
+def test_stops_when_asked():
+    engine = make_engine()
+    assert engine.train([batch(i) for i in range(5)], 0, 5, 1, lambda r: r.step < 2) == 2
+
+
+def test_evaluation_is_a_token_average_and_changes_nothing():
+    engine = make_engine()
+    before = engine.state()
+    small, large = batch(1, size=2, density=0.5), batch(2, size=5)
+    together = engine.evaluate([small, large])
+    parts = [engine.evaluate([b]) for b in (small, large)]
+    n_tokens = [p.n_tokens for p in parts]
+    assert n_tokens == [int(small.loss_mask.sum()), 40]
+    expected = sum(p.loss * p.n_tokens for p in parts) / sum(n_tokens)
+    assert together.loss == pytest.approx(expected, rel=1e-6)
+    after = engine.state()
+    assert all(torch.equal(t, after.model[n]) for n, t in before.model.items())
+
+
+def test_state_round_trip_is_bit_identical():
+    batches = [batch(i) for i in range(6)]
+    straight = make_engine()
+    losses = run(straight, batches, 6)
+    first = make_engine()
+    run(first, batches[:3], 3)
+    second = make_engine(sparsity=0.75)
+    with torch.no_grad():
+        for parameter in second.model.parameters():
+            parameter.fill_(7.0)
+    second.load_state(first.state())
+    resumed = []
+    second.train(batches[3:], 3, 6, 1, lambda r: resumed.append(r.loss) or True)
+    assert resumed == losses[3:]
+    for name, tensor in straight.state().model.items():
+        assert torch.equal(tensor, second.state().model[name]), name
