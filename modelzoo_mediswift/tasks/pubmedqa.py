@@ -1,0 +1,240 @@
+"""PubMedQA (Jin et al. 2019): does an abstract answer its title's question yes, no or maybe?
+
+The labelled part PQA-L, read in its official JSON form, in the reasoning-required setting: question
+and contexts, without the abstract's conclusion.
+"""
+
+import hashlib
+import json
+import math
+import random
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modelzoo_mediswift.errors import UserError
+from modelzoo_mediswift.tasks.base import SPLITS, Example
+from modelzoo_mediswift.tasks.scoring import Scores, classification_scores
+
+LABELS = ("yes", "no", "maybe")
+NUM_FOLDS = 10
+OFFICIAL_COUNTS = {"yes": 552, "no": 338, "maybe": 110}
+OFFICIAL_TEST_SHA256 = "406e3b89eff577ed38571eca5a5819734a6f49ac0437d171b6c64e5c3cd195f8"
+"""Of the 500 official test PMIDs, sorted as strings, one per line."""
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PqalSplit:
+    """PMIDs of PQA-L's official split."""
+
+    folds: tuple[tuple[str, ...], ...]
+    """Ten development sets of 50; fold k trains on the other nine."""
+    test: tuple[str, ...]
+
+    def train(self, fold: int) -> tuple[str, ...]:
+        """The 450 PMIDs to train on in `fold`."""
+        return tuple(p for k, dev in enumerate(self.folds) if k != fold for p in dev)
+
+
+class PubMedQA:
+    """PQA-L with BioGPT's wording (Luo et al. 2022, section 4.3)."""
+
+    name = "pubmedqa"
+    labels: tuple[str, ...] = LABELS
+    num_virtual_tokens = 9
+
+    def __init__(
+        self,
+        *,
+        fold: int = 0,
+        source_form: str = "question: {question} context: {context} ",
+        target_form: str = "the answer to the question given the context is {label}.",
+        include_long_answer: bool = False,
+    ) -> None:
+        """`fold` (0 to 9) of the official cross-validation; 0 is what BioGPT and LinkBERT use.
+
+        `include_long_answer` puts the abstract's conclusion before the answer in the *target*; then
+        only generated answers can be scored, not likelihoods.
+        """
+        if not 0 <= fold < NUM_FOLDS:
+            raise UserError(f"pubmedqa: fold is {fold}, expected 0 to {NUM_FOLDS - 1}")
+        if "{label}" not in target_form:
+            raise UserError(f"pubmedqa: target_form has no {{label}} in it: {target_form!r}")
+        self.fold = fold
+        self.source_form = source_form
+        self.target_form = target_form
+        self.include_long_answer = include_long_answer
+        lead_in = " ".join(target_form.split("{label}")[0].split()[-2:])
+        self._answer = re.compile(
+            rf"{re.escape(lead_in)}\s+({'|'.join(LABELS)})\b".replace(r"\ ", r"\s+"), re.IGNORECASE
+        )
+
+    def read(self, path: Path, split: str) -> list[Example]:
+        """The examples of a split from `path`: a folder with ``pqal_fold{k}/{train,dev}_set.json``
+        and ``test_set.json``, or with ``ori_pqal.json`` of exactly the 1,000 official questions,
+        which is then split as the authors do; or the path of that file.
+
+        Raises UserError for malformed files, unknown labels, a PMID in two splits.
+        """
+        if split not in SPLITS:
+            raise UserError(f"pubmedqa: no split {split!r}, expected {', '.join(SPLITS)}")
+        folder = path / f"pqal_fold{self.fold}"
+        splits = _read_folds(folder) if folder.is_dir() else _read_official(path, self.fold)
+        return [self.example(pmid, record) for pmid, record in splits[split].items()]
+
+    def example(self, pmid: str, record: Record) -> Example:
+        """Put a record into words; whitespace inside question and contexts becomes one space."""
+        source = self.source_form.format(
+            question=_one_spaced(record["QUESTION"]),
+            context=_one_spaced(" ".join(record["CONTEXTS"])),
+        )
+        target = self.target_text(record["final_decision"])
+        if self.include_long_answer:
+            target = f"{_one_spaced(record['LONG_ANSWER'])} {target}"
+        return Example(id=pmid, source=source, target=target, label=record["final_decision"])
+
+    def target_text(self, label: str) -> str:
+        """The answer sentence for `label`."""
+        return self.target_form.format(label=label)
+
+    def parse(self, generated: str) -> str | None:
+        """The label in the first answer sentence, None if there is none."""
+        found = self._answer.search(generated)
+        return found.group(1).lower() if found else None
+
+    def score(self, predictions: Mapping[str, str | None], gold: Mapping[str, str]) -> Scores:
+        """As PubMedQA's evaluation script: accuracy and macro-F1 over exactly gold's PMIDs."""
+        return classification_scores(predictions, gold, LABELS)
+
+
+def split_pqal(path: Path) -> PqalSplit:
+    """Split ``ori_pqal.json`` as the official script does with seed 0.
+
+    The order of the random draws decides who is in which set. Half of each label goes to
+    cross-validation, half to the test. Raises UserError unless the file holds the 1,000 official
+    questions and the test set comes out as the published one.
+    """
+    labels = {pmid: record["final_decision"] for pmid, record in _load(path).items()}
+    counts = Counter(labels.values())
+    if counts != OFFICIAL_COUNTS:
+        raise UserError(
+            f"{path}: {len(labels)} questions ({_counts(counts)}), but the official split is "
+            f"for PQA-L's 1,000 ({_counts(OFFICIAL_COUNTS)}); other files need "
+            f"pqal_fold0/{{train,dev,test}}_set.json"
+        )
+    generator = random.Random(0)
+    development, test = _stratified(labels, 2, generator)
+    if _digest(test) != OFFICIAL_TEST_SHA256:
+        raise UserError(f"{path}: not PQA-L, its split does not give the published test set")
+    folds = _stratified({pmid: labels[pmid] for pmid in development}, NUM_FOLDS, generator)
+    return PqalSplit(folds=tuple(map(tuple, folds)), test=tuple(test))
+
+
+def _stratified(labels: Mapping[str, str], parts: int, generator: random.Random) -> list[list[str]]:
+    """Cut PMIDs into `parts` with the same share of every label.
+
+    Rounding up leaves the last part short; each other part then gives it one at random.
+    """
+    groups = [[pmid for pmid, label in labels.items() if label == name] for name in LABELS]
+    for group in groups:
+        generator.shuffle(group)
+    sizes = [math.ceil(len(group) / parts) for group in groups]
+    cut = [
+        [
+            pmid
+            for group, size in zip(groups, sizes, strict=True)
+            for pmid in group[k * size : (k + 1) * size]
+        ]
+        for k in range(parts)
+    ]
+    if len(cut[-1]) != len(cut[0]):
+        for part in cut[:-1]:
+            chosen = generator.choice(part)
+            part.remove(chosen)
+            cut[-1].append(chosen)
+    return cut
+
+
+def _read_official(path: Path, fold: int) -> dict[str, dict[str, Record]]:
+    file = path / "ori_pqal.json" if path.is_dir() else path
+    if not file.is_file():
+        raise UserError(f"{path}: neither ori_pqal.json nor pqal_fold{fold}/ in it")
+    records, split = _load(file), split_pqal(file)
+    truth_file = file.with_name("test_ground_truth.json")
+    if truth_file.is_file():
+        truth = _load_json(truth_file)
+        if truth != {pmid: records[pmid]["final_decision"] for pmid in split.test}:
+            raise UserError(f"{truth_file}: not the test questions and labels of {file.name}")
+    chosen = {"train": split.train(fold), "validation": split.folds[fold], "test": split.test}
+    return {name: {pmid: records[pmid] for pmid in pmids} for name, pmids in chosen.items()}
+
+
+def _read_folds(folder: Path) -> dict[str, dict[str, Record]]:
+    test = folder / "test_set.json"
+    files = {
+        "train": folder / "train_set.json",
+        "validation": folder / "dev_set.json",
+        # The official script writes one test set, beside the folds.
+        "test": test if test.is_file() else folder.parent / "test_set.json",
+    }
+    splits = {name: _load(file) for name, file in files.items()}
+    seen: dict[str, str] = {}
+    for name, records in splits.items():
+        for pmid in records:
+            if pmid in seen:
+                raise UserError(f"{files[name]}: PMID {pmid} is in {files[seen[pmid]].name} too")
+            seen[pmid] = name
+    return splits
+
+
+def _load(path: Path) -> dict[str, Record]:
+    """Read and check a file of records by PMID."""
+    records = _load_json(path)
+    for pmid, record in records.items():
+        if not isinstance(record, dict):
+            raise UserError(f"{path}: PMID {pmid}: expected an object with QUESTION, CONTEXTS ...")
+        for key, kind in (("QUESTION", str), ("CONTEXTS", list), ("LONG_ANSWER", str)):
+            if not isinstance(record.get(key), kind):
+                raise UserError(f"{path}: PMID {pmid}: no {key}, or not a {kind.__name__}")
+        if record.get("final_decision") not in LABELS:
+            raise UserError(
+                f"{path}: PMID {pmid}: final_decision is {record.get('final_decision')!r}, "
+                f"expected {', '.join(LABELS)}"
+            )
+    return records
+
+
+def _load_json(path: Path) -> dict[str, Any]:
+    def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        content = dict(pairs)
+        if len(content) != len(pairs):
+            twice = next(key for key, n in Counter(key for key, _ in pairs).items() if n > 1)
+            raise UserError(f"{path}: {twice} is in it twice")
+        return content
+
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=without_duplicates)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON ({error})") from None
+    if not isinstance(content, dict) or not content:
+        raise UserError(f"{path}: expected a JSON object with PMIDs as keys")
+    return content
+
+
+def _digest(pmids: list[str]) -> str:
+    return hashlib.sha256("\n".join(sorted(pmids)).encode()).hexdigest()
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{counts.get(label, 0)} {label}" for label in LABELS)
+
+
+def _one_spaced(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,91 @@
+import pytest
+import torch
+
+from modelzoo_mediswift.evaluation.predict import Text, answer
+from modelzoo_mediswift.model.gpt3 import GPT3, Initializer
+from modelzoo_mediswift.tasks.base import Example
+from modelzoo_mediswift.tasks.pubmedqa import PubMedQA
+
+TARGET = ["the", "answer", "to", "question", "given", "context", "is", "yes.", "no.", "maybe."]
+WORDS = [*TARGET, "a", "b", "c"]
+EOS = 0
+TEXT = Text(
+    lambda text: [1 + WORDS.index(w) for w in text.split() if w in WORDS],
+    lambda ids: " ".join(WORDS[i - 1] for i in ids if 0 < i <= len(WORDS)),
+    EOS,
+)
+
+
+@pytest.fixture(scope="module")
+def model() -> GPT3:
+    return GPT3(
+        vocab_size=32,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_heads=4,
+        filter_size=64,
+        max_position_embeddings=24,
+        num_virtual_tokens=2,
+        initializer=Initializer(0.3),
+        embedding_initializer=Initializer(0.5),
+    ).eval()
+
+
+def example(name: str, source: str) -> Example:
+    return Example(name, source, "", "yes")
+
+
+def test_likelihood_is_of_the_whole_target_after_source_and_prompt(model):
+    task = PubMedQA()
+    examples = [example("1", "a b c a"), example("2", "b"), example("3", "c c")]
+    answers = {a.id: a for a in answer(model, task, examples, TEXT, batch_size=2)}
+    for one in examples:
+        for label in task.labels:
+            target = [*TEXT.encode(task.target_text(label)), EOS]
+            before = [EOS, *TEXT.encode(one.source), 32, 33]
+            log_p = torch.log_softmax(model(torch.tensor([before + target])), -1)[0]
+            by_hand = sum(log_p[len(before) - 1 + i, t] for i, t in enumerate(target))
+            assert answers[one.id].log_likelihoods[label] == pytest.approx(by_hand.item(), abs=1e-3)
+        best = max(answers[one.id].log_likelihoods, key=answers[one.id].log_likelihoods.get)
+        assert answers[one.id].most_likely == best
+
+
+def test_answers_do_not_depend_on_the_batch(model):
+    examples = [
+        example(str(i), " ".join("abc"[(i + j) % 3] for j in range(i))) for i in range(1, 8)
+    ]
+    alone, together = (
+        {a.id: a for a in answer(model, PubMedQA(), examples, TEXT, batch_size=size)}
+        for size in (1, 7)
+    )
+    for name, one in alone.items():
+        assert one.generated == together[name].generated
+        assert one.log_likelihoods == pytest.approx(together[name].log_likelihoods, abs=1e-4)
+
+
+def test_long_sources_are_cut_so_that_every_label_fits(model):
+    answers = list(answer(model, PubMedQA(), [example("1", "a b c " * 50)], TEXT))
+    assert set(answers[0].log_likelihoods) == {"yes", "no", "maybe"}
+
+
+def test_a_model_that_learnt_the_target_is_parsed():
+    task = PubMedQA()
+    model = GPT3(
+        vocab_size=32,
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_heads=4,
+        filter_size=64,
+        max_position_embeddings=24,
+        num_virtual_tokens=2,
+    )
+    ids = torch.tensor([[EOS, *TEXT.encode("a b"), 32, 33, *TEXT.encode(task.target_text("no"))]])
+    labels = torch.cat((ids[:, 1:], torch.tensor([[EOS]])), 1).clamp(max=31)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    for _ in range(60):
+        loss = torch.nn.functional.cross_entropy(model(ids)[0, 4:], labels[0, 4:])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    found = next(answer(model, task, [example("1", "a b")], TEXT))
+    assert (found.parsed, found.most_likely) == ("no", "no")
