@@ -1,0 +1,420 @@
+"""From a configuration to objects: the only module that knows every package."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import math
+import platform
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from modelzoo_mediswift.checkpoint.densify import load_dense
+from modelzoo_mediswift.checkpoint.directory import (
+    Checkpoint,
+    load_checkpoint,
+    newest_checkpoint,
+)
+from modelzoo_mediswift.config.callbacks import (
+    DensifyOnLoad,
+    KeepNCheckpoints,
+    LoadCheckpointStates,
+    LogSparsity,
+)
+from modelzoo_mediswift.config.data import DataLoaderConfig
+from modelzoo_mediswift.config.dump import to_yaml
+from modelzoo_mediswift.config.model import Initializer as InitializerConfig
+from modelzoo_mediswift.config.model import ModelConfig
+from modelzoo_mediswift.config.optimizer import Scheduler as SchedulerConfig
+from modelzoo_mediswift.config.optimizer import SequentialLR as SequentialConfig
+from modelzoo_mediswift.config.trainer import NEWEST, InitConfig, TrainerConfig
+from modelzoo_mediswift.data.hdf5 import SequenceSource, open_sequences
+from modelzoo_mediswift.data.loader import Batch, EvalLoader, TrainLoader
+from modelzoo_mediswift.engine.peaks import peak_flops
+from modelzoo_mediswift.engine.precision import autocast_dtype
+from modelzoo_mediswift.engine.torch_engine import TorchEngine, Update
+from modelzoo_mediswift.errors import UserError
+from modelzoo_mediswift.model.gpt3 import GPT3, Initializer
+from modelzoo_mediswift.model.tensors import load_tensors
+from modelzoo_mediswift.optim import schedules
+from modelzoo_mediswift.optim.adamw import AdamW
+from modelzoo_mediswift.plan.plan import make_plan
+from modelzoo_mediswift.sparsity.filters import SparsityRule
+from modelzoo_mediswift.sparsity.levels import levels, levels_by_kind
+from modelzoo_mediswift.sparsity.static import Static
+from modelzoo_mediswift.trainer.callbacks.base import Callback, Run
+from modelzoo_mediswift.trainer.callbacks.jsonl_log import JsonLog
+from modelzoo_mediswift.trainer.callbacks.progress import ProgressLogger
+from modelzoo_mediswift.trainer.callbacks.sparsity_table import SparsityTable
+from modelzoo_mediswift.trainer.checkpointing import Checkpointing, engine_state
+from modelzoo_mediswift.trainer.trainer import Cadence, Trainer
+
+Validation = Mapping[str, Callable[[], Iterable[Batch]]]
+
+
+@dataclass(frozen=True)
+class FitJob:
+    """Everything `trainer.fit` needs; `finished` when there is no step left to run."""
+
+    trainer: Trainer
+    loader: TrainLoader
+    validation: Validation
+    finished: bool
+
+    def run(self) -> None:
+        self.trainer.fit(self.loader, self.validation)
+
+
+def build_model(config: ModelConfig, seed: int) -> GPT3:
+    """The model with its initial weights, on the CPU."""
+    return GPT3(
+        vocab_size=config.vocab_size,
+        hidden_size=config.hidden_size,
+        num_hidden_layers=config.num_hidden_layers,
+        num_heads=config.num_heads,
+        filter_size=config.filter_size,
+        max_position_embeddings=config.max_position_embeddings,
+        num_virtual_tokens=config.num_virtual_tokens,
+        layer_norm_epsilon=config.layer_norm_epsilon,
+        dropout_rate=config.dropout_rate,
+        attention_dropout_rate=config.attention_dropout_rate or 0.0,
+        embedding_dropout_rate=config.embedding_dropout_rate or 0.0,
+        embedding_initializer=_initializer(config.embedding_initializer),
+        initializer=_initializer(config.initializer),
+        output_layer_initializer=_initializer(config.output_layer_initializer),
+        seed=seed,
+    )
+
+
+def _initializer(config: InitializerConfig | None) -> Initializer | None:
+    if config is None:
+        return None
+    if config.name == "normal":
+        return Initializer(config.std, config.mean)
+    return Initializer(config.std, config.mean, config.a, config.b)
+
+
+def build_schedule(init: InitConfig) -> schedules.Schedule:
+    """The learning rate as a function of the step."""
+    if init.scheduler is not None:
+        return _schedule(init.scheduler)
+    assert init.optimizer is not None
+    assert init.optimizer.learning_rate is not None
+    return schedules.ConstantLR(init.optimizer.learning_rate)
+
+
+def _schedule(config: SchedulerConfig) -> schedules.Schedule:
+    if isinstance(config, SequentialConfig):
+        return schedules.SequentialLR([_schedule(part) for part in config.schedulers])
+    return getattr(schedules, config.key)(**config.arguments())
+
+
+def build_device(name: str) -> torch.device:
+    """The torch device for Model Zoo's CPU or GPU."""
+    if name == "GPU" and not torch.cuda.is_available():
+        raise UserError("GPU: PyTorch finds no CUDA device here; use CPU")
+    return torch.device("cuda" if name == "GPU" else "cpu")
+
+
+def build_fit(
+    config: TrainerConfig,
+    device_name: str,
+    *,
+    resume: bool = False,
+    load_states: str | None = None,
+) -> FitJob:
+    """Everything for `trainer.fit`, with the checkpoint that it starts from loaded.
+
+    With `resume`, the newest checkpoint in model_dir goes before fit.ckpt_path. `load_states`
+    ("all" or "model") replaces what the callback LoadCheckpointStates says.
+    """
+    init, fit = config.init, config.fit
+    if fit is None:
+        raise UserError("the configuration has no trainer.fit section, which training needs")
+    device = build_device(device_name)
+    model_dir = Path(init.model_dir)
+    seed = secrets.randbits(32) if init.seed is None else init.seed
+    torch.manual_seed(seed)  # dropout
+
+    source = _open(fit.train_dataloader, init.model)
+    loader = _train_loader(fit.train_dataloader, source, init.model)
+    validation = _validation(fit.val_dataloader, init)
+    model = build_model(init.model, seed)
+    rules = [SparsityRule(b.sparsity, b.init_method, b.param_filter) for b in init.sparsity]
+    sparsity = Static(model, rules, seed) if rules else None
+
+    path = _start_path(config, model_dir, resume)
+    checkpoint = load_checkpoint(path) if path else None
+    states = load_states or _load_states(init)
+    weights_only = states == "model" and path is not None and path.parent != model_dir
+    revived = 0
+    if checkpoint is not None and path is not None:
+        _check_tokenizer(checkpoint, source, path)
+        if weights_only:
+            revived = _load_weights(init, model, checkpoint, path)
+    model.to(device)
+    engine = TorchEngine(
+        model,
+        device,
+        _update(init, model, sparsity),
+        autocast=_autocast(init, device),
+        micro_batch_size=init.micro_batch_size,
+    )
+    start = 0
+    if checkpoint is not None and not weights_only:
+        engine.load_state(engine_state(checkpoint))
+        loader.load_state_dict(checkpoint.loader)
+        start = checkpoint.step
+    total = _total_steps(init, start, len(source), fit.train_dataloader.batch_size)
+    plan = make_plan(config)
+    run = Run(
+        model_dir=model_dir,
+        start_step=start,
+        total_steps=total,
+        log_every=init.logging.log_steps,
+        flops_per_token=plan.flops_per_token.total,
+        dense_flops_per_token=plan.dense_flops_per_token.total,
+        peak_flops=peak_flops(engine.description),
+        facts={
+            "name": model_dir.name,
+            "device": engine.description,
+            "seed": seed,
+            "versions": versions(),
+            "config": to_yaml(config),
+            "plan": plan.to_dict(),
+            "data": source.params or {},
+            "started_from": str(path) if path else None,
+            "revived_weights": revived,
+            "sparsity": [
+                {"name": level.name, "kept": level.kept, "total": level.total}
+                for level in (levels(sparsity.parameters) if sparsity else [])
+            ],
+        },
+    )
+    model_dir.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(
+        engine,
+        run,
+        _cadence(init, start, total),
+        Checkpointing(
+            model_dir,
+            config=to_yaml(config),
+            data=source.params or {},
+            versions=versions(),
+            keep=keep.n if (keep := init.callback(KeepNCheckpoints)) else None,
+        ),
+        _callbacks(init, sparsity),
+    )
+    return FitJob(trainer, loader, validation, finished=start >= total)
+
+
+def build_validate(
+    config: TrainerConfig, device_name: str, path: Path | None
+) -> tuple[Trainer, Validation]:
+    """Everything for `trainer.validate` of the checkpoint `path` (None: the initial weights)."""
+    init = config.init
+    loaders = [config.validate_.val_dataloader] if config.validate_ else []
+    if not loaders and config.fit is not None:
+        loaders = list(config.fit.val_dataloader)
+    if not loaders:
+        raise UserError("the configuration names no validation data (trainer.validate)")
+    device = build_device(device_name)
+    model = build_model(init.model, init.seed or 0)
+    step = 0
+    if path is not None:
+        checkpoint = load_checkpoint(path)
+        load_dense(model, checkpoint.model, path)  # zeros need no mask to be evaluated
+        step = checkpoint.step
+    engine = TorchEngine(
+        model.to(device),
+        device,
+        autocast=_autocast(init, device),
+        micro_batch_size=init.micro_batch_size,
+    )
+    model_dir = Path(init.model_dir)
+    model_dir.mkdir(parents=True, exist_ok=True)
+    run = Run(model_dir, step, step, init.logging.log_steps, facts={"device": engine.description})
+    trainer = Trainer(engine, run, Cadence(step, 1), Checkpointing(model_dir), [ProgressLogger()])
+    return trainer, _validation(tuple(loaders), init)
+
+
+def versions() -> dict[str, str]:
+    """What the run was made with."""
+    return {
+        "modelzoo-mediswift": importlib.metadata.version("modelzoo-mediswift"),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _open(config: DataLoaderConfig, model: ModelConfig) -> SequenceSource:
+    source = open_sequences(config.data_dir, config.max_sequence_length)
+    if source.max_sequence_length > model.max_position_embeddings:
+        raise UserError(
+            f"{config.data_dir[0]}: sequences have {source.max_sequence_length} tokens, but the "
+            f"model's max_position_embeddings is {model.max_position_embeddings}"
+        )
+    return source
+
+
+def _loader_options(config: DataLoaderConfig, model: ModelConfig) -> dict[str, Any]:
+    return {
+        "vocab_size": model.vocab_size,
+        "num_virtual_tokens": model.num_virtual_tokens,
+        "num_workers": config.num_workers,
+        "prefetch_factor": config.prefetch_factor,
+        "persistent_workers": config.persistent_workers,
+        "pin_memory": True,
+    }
+
+
+def _train_loader(
+    config: DataLoaderConfig, source: SequenceSource, model: ModelConfig
+) -> TrainLoader:
+    return TrainLoader(
+        source,
+        config.batch_size,
+        shuffle=config.shuffle,
+        shuffle_seed=config.shuffle_seed,
+        num_samples=config.num_samples,
+        drop_last=config.drop_last,
+        pad_last=config.pad_last,
+        **_loader_options(config, model),
+    )
+
+
+def _validation(configs: tuple[DataLoaderConfig, ...], init: InitConfig) -> Validation:
+    """A name and a way to start a pass for each validation set; opened now, to fail early."""
+    passes: dict[str, Callable[[], Iterable[Batch]]] = {}
+    for config in configs:
+        source = _open(config, init.model)
+        steps = init.loop.eval_steps
+        loader = EvalLoader(
+            source,
+            config.batch_size,
+            num_samples=steps * config.batch_size if steps else config.num_samples,
+            **_loader_options(config, init.model),
+        )
+        name = Path(config.data_dir[0]).name
+        if name in passes:
+            name = config.data_dir[0]
+        passes[name] = loader.__iter__
+    return passes
+
+
+def _start_path(config: TrainerConfig, model_dir: Path, resume: bool) -> Path | None:
+    """The checkpoint that training starts from, if any."""
+    assert config.fit is not None
+    asked = config.fit.ckpt_path
+    newest = newest_checkpoint(model_dir)
+    if asked is NEWEST or (resume and newest):
+        automatic = resume or config.init.checkpoint.autoload_last_checkpoint
+        return newest if automatic else None
+    if newest and not (isinstance(asked, str) and Path(asked).parent == model_dir):
+        raise UserError(
+            f"{model_dir}: holds {newest.name} of an earlier run; add --resume to continue it, "
+            "or choose another --model_dir"
+        )
+    return Path(asked) if isinstance(asked, str) else None
+
+
+def _load_states(init: InitConfig) -> str:
+    callback = init.callback(LoadCheckpointStates)
+    return callback.load_checkpoint_states if callback else "all"
+
+
+def _load_weights(init: InitConfig, model: GPT3, checkpoint: Checkpoint, path: Path) -> int:
+    """Take the weights of another run's checkpoint; returns how many were revived."""
+    if init.callback(DensifyOnLoad):
+        return load_dense(model, checkpoint.model, path)
+    strict = not init.checkpoint.disable_strict_checkpoint_loading
+    load_tensors(model, checkpoint.model, strict)
+    return 0
+
+
+def _check_tokenizer(checkpoint: Checkpoint, source: SequenceSource, path: Path) -> None:
+    """Weights mean nothing with token ids of another vocabulary."""
+    trained = checkpoint.data.get("tokenizer_sha256")
+    now = (source.params or {}).get("tokenizer_sha256")
+    if trained and now and trained != now:
+        raise UserError(
+            f"{source.files[0].path.parent}: made with another tokenizer than the data of {path} "
+            f"(SHA-256 {now[:12]}..., there {trained[:12]}...)"
+        )
+
+
+def _update(init: InitConfig, model: GPT3, sparsity: Static | None) -> Update:
+    optimizer, precision = init.optimizer, init.precision
+    assert optimizer is not None
+    return Update(
+        AdamW(
+            model,
+            betas=optimizer.betas,
+            eps=optimizer.eps,
+            weight_decay=optimizer.weight_decay,
+        ),
+        build_schedule(init),
+        sparsity,
+        max_gradient_norm=precision.max_gradient_norm if precision else None,
+        max_gradient_value=precision.max_gradient_value if precision else None,
+        grad_accum_steps=init.loop.grad_accum_steps,
+    )
+
+
+def _autocast(init: InitConfig, device: torch.device) -> torch.dtype | None:
+    if init.precision is None:
+        return None
+    return autocast_dtype(device, init.precision.enabled, init.precision.fp16_type)
+
+
+def _total_steps(init: InitConfig, start: int, n_samples: int, batch_size: int) -> int:
+    """The step at which training ends."""
+    loop = init.loop
+    limits = []
+    if loop.num_steps is not None:
+        return start + loop.num_steps
+    if loop.max_steps is not None:
+        limits.append(loop.max_steps)
+    if loop.num_epochs is not None:
+        per_epoch = loop.steps_per_epoch or n_samples // batch_size // loop.grad_accum_steps
+        if per_epoch == 0:
+            raise UserError(
+                f"the training data has {n_samples} sequences, fewer than one step takes "
+                f"({batch_size} x {loop.grad_accum_steps})"
+            )
+        limits.append(loop.num_epochs * per_epoch)
+    return min(limits)
+
+
+def _cadence(init: InitConfig, start: int, total: int) -> Cadence:
+    frequency = init.loop.eval_frequency
+    if isinstance(frequency, float):
+        frequency = max(1, math.ceil(frequency * (total - start)))  # up, as Model Zoo rounds
+    return Cadence(
+        total,
+        init.logging.log_steps,
+        evaluate_every=frequency or 0,
+        checkpoint_every=init.checkpoint.steps or 0,
+        checkpoint_first=init.checkpoint.save_initial_checkpoint,
+    )
+
+
+def _callbacks(init: InitConfig, sparsity: Static | None) -> list[Callback]:
+    callbacks: list[Callback] = []
+    if sparsity is not None:
+        every = levels(sparsity.parameters)
+        each = init.callback(LogSparsity) is not None
+        callbacks.append(SparsityTable(every if each else levels_by_kind(every)))
+    if init.show_progress:
+        callbacks.append(ProgressLogger())
+    callbacks.append(JsonLog())
+    if init.tensorboard is not None:
+        from modelzoo_mediswift.trainer.callbacks.tensorboard_log import TensorBoardLogger
+
+        directory = init.tensorboard.summary_dir
+        callbacks.append(TensorBoardLogger(Path(directory) if directory else None))
+    return callbacks

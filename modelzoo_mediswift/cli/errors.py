@@ -1,0 +1,27 @@
+"""How a command ends: one line per mistake, and an exit code that scripts can rely on."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from modelzoo_mediswift.errors import UserError
+
+BAD_INPUT = 2
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+
+def guarded(command: Callable[[], int]) -> int:
+    """Run `command` and turn the user's mistakes into messages."""
+    try:
+        return command()
+    except UserError as error:
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # `mediswift plan ... | head`
+        sys.stderr.close()
+        return 0

@@ -1,0 +1,27 @@
+"""The `mediswift` command."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from modelzoo_mediswift.cli import evaluate, plan, report
+from modelzoo_mediswift.cli.errors import guarded
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="mediswift",
+        description="Sparse pre-training of biomedical language models. Training itself is "
+        "`python run.py {CSX,CPU,GPU} --params FILE`; data is `python -m data_preprocessing`.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for module in (plan, evaluate, report):
+        module.add_parser(commands)
+    arguments = parser.parse_args(argv)
+    return guarded(lambda: arguments.command(arguments))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,179 @@
+"""`run.py {CSX,CPU,GPU} --params FILE`: Model Zoo's flags, on this project's engines."""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modelzoo_mediswift.cli.errors import INTERRUPTED, guarded
+from modelzoo_mediswift.config.load import load_config
+from modelzoo_mediswift.config.trainer import NEWEST, TrainerConfig
+from modelzoo_mediswift.errors import UserError
+
+if TYPE_CHECKING:
+    from modelzoo_mediswift.engine.base import EvalResult
+
+# Flag -> the key it sets before the file is checked.
+OVERRIDES = {
+    "model_dir": "trainer.init.model_dir",
+    "max_steps": "trainer.init.loop.max_steps",
+    "num_steps": "trainer.init.loop.num_steps",
+    "num_epochs": "trainer.init.loop.num_epochs",
+    "eval_steps": "trainer.init.loop.eval_steps",
+    "checkpoint_path": "trainer.fit.ckpt_path",
+    "logging": "trainer.init.logging.log_level",
+}
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="run.py",
+        description="Train or evaluate a MediSwift model as a Model Zoo trainer YAML describes it.",
+        epilog="example: python run.py CPU --params params/tiny_s75.yaml",
+    )
+    parser.add_argument("device", choices=("CSX", "CPU", "GPU"), help="where to run")
+    parser.add_argument("-p", "--params", type=Path, required=True, help="trainer YAML")
+    parser.add_argument(
+        "-m",
+        "--mode",
+        choices=("train", "eval", "train_and_eval", "eval_all"),
+        default="train",
+        help="train evaluates along the way if the file has validation data (default: train)",
+    )
+    parser.add_argument("-o", "--model_dir", help="folder of checkpoints and logs")
+    parser.add_argument(
+        "--checkpoint_path", help="checkpoint to start from or to evaluate (a folder)"
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="continue from the newest checkpoint in model_dir even if the file names another",
+    )
+    parser.add_argument(
+        "--load_checkpoint_states",
+        choices=("all", "model"),
+        help="model: take the weights alone and start the rest afresh",
+    )
+    parser.add_argument(
+        "--disable_strict_checkpoint_loading",
+        action="store_true",
+        help="tolerate missing and unexpected weights",
+    )
+    steps = "number of optimizer steps"
+    parser.add_argument("--max_steps", type=int, help=f"{steps}, counted over resumed runs")
+    parser.add_argument("--num_steps", type=int, help=f"{steps} of this run")
+    parser.add_argument("--num_epochs", type=int, help="passes over the training data")
+    parser.add_argument("--eval_steps", type=int, help="batches per evaluation")
+    parser.add_argument("--logging", help="log level: DEBUG, INFO, WARNING or ERROR")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = make_parser().parse_args(argv)
+    return guarded(lambda: _run(arguments))
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    config = load_config(arguments.params, _overrides(arguments))
+    if arguments.device == "CSX":
+        raise UserError(
+            "CSX: running on a Cerebras system is not part of this version; the file is valid, "
+            "and CPU or GPU run it"
+        )
+    if arguments.mode.startswith("eval"):
+        return _evaluate(arguments, config)
+    code = _train(arguments, config)
+    if code == 0 and arguments.mode == "train_and_eval":
+        return _evaluate(arguments, config)
+    return code
+
+
+def _overrides(arguments: argparse.Namespace) -> dict[str, object]:
+    overrides: dict[str, object] = {
+        key: getattr(arguments, flag)
+        for flag, key in OVERRIDES.items()
+        if getattr(arguments, flag) is not None
+    }
+    if arguments.mode.startswith("eval"):
+        overrides.pop("trainer.fit.ckpt_path", None)  # names what to evaluate, not where to start
+    if arguments.disable_strict_checkpoint_loading:
+        overrides["trainer.init.checkpoint.disable_strict_checkpoint_loading"] = True
+    return overrides
+
+
+def _train(arguments: argparse.Namespace, config: TrainerConfig) -> int:
+    from modelzoo_mediswift.build import build_fit
+    from modelzoo_mediswift.trainer.trainer import Interrupted
+
+    job = build_fit(
+        config,
+        arguments.device,
+        resume=arguments.resume,
+        load_states=arguments.load_checkpoint_states,
+    )
+    run = job.trainer.run
+    if job.finished:
+        print(f"{run.model_dir}: already at step {run.start_step}; nothing to do", file=sys.stderr)
+        return 0
+    print(f"{run.facts['device']}; model_dir {run.model_dir}", file=sys.stderr)
+    if run.facts["started_from"]:
+        print(f"starting from {run.facts['started_from']}", file=sys.stderr)
+    try:
+        job.run()
+    except Interrupted as stop:
+        print(
+            f"interrupted after step {stop.step}; saved, and the same command continues "
+            "(with --resume if the file names a checkpoint)",
+            file=sys.stderr,
+        )
+        return INTERRUPTED
+    return 0
+
+
+def _evaluate(arguments: argparse.Namespace, config: TrainerConfig) -> int:
+    from modelzoo_mediswift.build import build_validate
+
+    for path in _checkpoints(arguments, config):
+        trainer, validation = build_validate(config, arguments.device, path)
+        print(f"evaluating {path or 'the initial weights'}", file=sys.stderr)
+        for name, result in trainer.validate(validation).items():
+            _print_result(path, name, result)
+    return 0
+
+
+def _print_result(path: Path | None, name: str, result: EvalResult) -> None:
+    print(
+        f"{path or 'initial weights'} {name}: loss {result.loss:.4f} "
+        f"accuracy {result.accuracy:.4f} tokens {result.n_tokens}"
+    )
+
+
+def _checkpoints(arguments: argparse.Namespace, config: TrainerConfig) -> list[Path | None]:
+    """What to evaluate: --checkpoint_path, else what the file says, else the newest."""
+    from modelzoo_mediswift.checkpoint.directory import list_checkpoints, newest_checkpoint
+
+    model_dir = Path(config.init.model_dir)
+    if arguments.checkpoint_path:
+        return [Path(arguments.checkpoint_path)]
+    if arguments.mode == "eval_all":
+        asked = config.validate_all.ckpt_paths if config.validate_all else NEWEST
+        if asked is None:
+            return [None]
+        if asked is NEWEST:
+            found = list_checkpoints(model_dir)
+        else:
+            found = [Path(p) for pattern in asked for p in sorted(glob.glob(pattern))]  # noqa: PTH207
+        if not found:
+            raise UserError(f"{model_dir}: no checkpoint to evaluate")
+        return list(found)
+    asked_one = config.validate_.ckpt_path if config.validate_ else NEWEST
+    if asked_one is not NEWEST:
+        return [Path(asked_one) if isinstance(asked_one, str) else None]
+    newest = newest_checkpoint(model_dir)
+    if newest is None:
+        raise UserError(f"{model_dir}: no checkpoint to evaluate (--checkpoint_path)")
+    return [newest]

@@ -1,0 +1,65 @@
+"""One JSON object per line in `<model_dir>/log.jsonl`: all that the report reads.
+
+Events are `start`, `train`, `eval`, `checkpoint` and `end`. A resumed run appends; where a step
+occurs twice, the later line counts.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import IO, Any
+
+from modelzoo_mediswift.engine.base import EvalResult, StepResult
+from modelzoo_mediswift.trainer.callbacks.base import Callback, Run
+from modelzoo_mediswift.trainer.callbacks.rate import Rate
+
+LOG_FILE = "log.jsonl"
+
+
+class JsonLog(Callback):
+    def on_start(self, run: Run) -> None:
+        self.run = run
+        self.rate = Rate(run)
+        self.file: IO[str] = (run.model_dir / LOG_FILE).open("a", encoding="utf-8")
+        self._write("start", run.start_step, total_steps=run.total_steps, **run.facts)
+
+    def on_step(self, result: StepResult) -> None:
+        self.rate.add(result.n_tokens)
+        if result.step % self.run.log_every and result.step != self.run.total_steps:
+            return
+        self._write(
+            "train",
+            result.step,
+            loss=result.loss,
+            lr=result.learning_rate,
+            grad_norm=result.grad_norm,
+            tokens_per_second=round(self.rate.tokens_per_second, 1),
+            mfu=self.rate.mfu,
+        )
+        self.rate.restart()
+
+    def on_evaluate(self, step: int, name: str, result: EvalResult) -> None:
+        self._write(
+            "eval",
+            step,
+            name=name,
+            loss=result.loss,
+            perplexity=math.exp(min(result.loss, 700.0)),  # beyond it a float overflows
+            accuracy=result.accuracy,
+            n_tokens=result.n_tokens,
+        )
+        self.rate.restart()
+
+    def on_checkpoint(self, step: int, path: Path) -> None:
+        self._write("checkpoint", step, path=str(path))
+        self.rate.restart()
+
+    def on_end(self, step: int) -> None:
+        self._write("end", step)
+        self.file.close()
+
+    def _write(self, event: str, step: int, **values: Any) -> None:
+        self.file.write(json.dumps({"event": event, "step": step, **values}) + "\n")
+        self.file.flush()

@@ -1,0 +1,54 @@
+"""Scalars for TensorBoard in `<model_dir>/events`."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from torch.utils.tensorboard import SummaryWriter
+
+from modelzoo_mediswift.engine.base import EvalResult, StepResult
+from modelzoo_mediswift.trainer.callbacks.base import Callback, Run
+from modelzoo_mediswift.trainer.callbacks.rate import Rate
+
+EVENTS_DIR = "events"
+
+
+class TensorBoardLogger(Callback):
+    """Names of scalars are Model Zoo's where it has one."""
+
+    def __init__(self, summary_dir: Path | None = None) -> None:
+        self.summary_dir = summary_dir
+
+    def on_start(self, run: Run) -> None:
+        self.run = run
+        self.rate = Rate(run)
+        self.writer = SummaryWriter(str(self.summary_dir or run.model_dir / EVENTS_DIR))
+
+    def on_step(self, result: StepResult) -> None:
+        self.rate.add(result.n_tokens)
+        if result.step % self.run.log_every and result.step != self.run.total_steps:
+            return
+        scalars = {
+            "loss": result.loss,
+            "lr": result.learning_rate,
+            "model_wise_grad_norm": result.grad_norm,
+            "tokens_per_second": self.rate.tokens_per_second,
+            "mfu": self.rate.mfu,
+        }
+        for name, value in scalars.items():
+            if value is not None:
+                self.writer.add_scalar(name, value, result.step)
+        self.rate.restart()
+
+    def on_evaluate(self, step: int, name: str, result: EvalResult) -> None:
+        self.writer.add_scalar(f"{name}/loss", result.loss, step)
+        self.writer.add_scalar(f"{name}/lm_perplexity", math.exp(min(result.loss, 700.0)), step)
+        self.writer.add_scalar(f"{name}/accuracy", result.accuracy, step)
+        self.rate.restart()
+
+    def on_checkpoint(self, step: int, path: Path) -> None:
+        self.rate.restart()
+
+    def on_end(self, step: int) -> None:
+        self.writer.close()

@@ -1,0 +1,158 @@
+"""fit and validate: steps, evaluations and checkpoints in the right order, on any engine."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any, Protocol
+
+from modelzoo_mediswift.data.loader import Batch
+from modelzoo_mediswift.engine.base import Engine, EvalResult, StepResult
+from modelzoo_mediswift.trainer.callbacks.base import Callback, Run
+from modelzoo_mediswift.trainer.checkpointing import Checkpointing
+
+
+class Loader(Protocol):
+    """An endless source of batches whose position can be saved."""
+
+    def __iter__(self) -> Iterator[Batch]: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class Interrupted(Exception):
+    """The run was asked to stop and did, after saving; `step` is the last finished one."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(f"stopped after step {step}")
+        self.step = step
+
+
+@dataclass(frozen=True)
+class Cadence:
+    """When things happen; 0 means never."""
+
+    total_steps: int
+    log_every: int
+    evaluate_every: int = 0
+    checkpoint_every: int = 0
+    checkpoint_first: bool = False  # before the first step too
+
+    def next_pause(self, step: int) -> int:
+        """The next step after `step` at which training must halt."""
+        pauses = [self.total_steps]
+        for every in (self.evaluate_every, self.checkpoint_every):
+            if every:
+                pauses.append((step // every + 1) * every)
+        return min(pauses)
+
+    def evaluate_at(self, step: int) -> bool:
+        return bool(self.evaluate_every) and (
+            step % self.evaluate_every == 0 or step == self.total_steps
+        )
+
+    def checkpoint_at(self, step: int) -> bool:
+        return bool(self.checkpoint_every) and (
+            step % self.checkpoint_every == 0 or step == self.total_steps
+        )
+
+
+class Trainer:
+    def __init__(
+        self,
+        engine: Engine,
+        run: Run,
+        cadence: Cadence,
+        checkpointing: Checkpointing,
+        callbacks: Sequence[Callback] = (),
+    ) -> None:
+        self.engine = engine
+        self.run = run
+        self.cadence = cadence
+        self.checkpointing = checkpointing
+        self.callbacks = callbacks
+        self._stop_requested = False
+
+    def fit(self, loader: Loader, validation: Mapping[str, Callable[[], Iterable[Batch]]]) -> None:
+        """Train from the run's start step to the end.
+
+        Raises Interrupted after SIGINT or SIGTERM: the current step is finished and a
+        checkpoint saved first. A second signal ends the process at once.
+        """
+        step = self.run.start_step
+        self._each(lambda c: c.on_start(self.run))
+        batches = iter(loader)
+        try:
+            if self.cadence.checkpoint_first and step == 0:
+                self._save(step, loader)
+            with self._signals():
+                while step < self.cadence.total_steps:
+                    step = self.engine.train(
+                        batches,
+                        step,
+                        self.cadence.next_pause(step),
+                        self.cadence.log_every,
+                        self._on_step,
+                    )
+                    if self.cadence.evaluate_at(step):
+                        self._evaluate(step, validation)
+                    if self._stop_requested or self.cadence.checkpoint_at(step):
+                        self._save(step, loader)
+                    if self._stop_requested and step < self.cadence.total_steps:
+                        raise Interrupted(step)
+        finally:
+            self._each(lambda c: c.on_end(step))
+
+    def validate(
+        self, validation: Mapping[str, Callable[[], Iterable[Batch]]]
+    ) -> dict[str, EvalResult]:
+        """Evaluate the present weights on each validation set."""
+        self._each(lambda c: c.on_start(self.run))
+        try:
+            return self._evaluate(self.run.start_step, validation)
+        finally:
+            self._each(lambda c: c.on_end(self.run.start_step))
+
+    def _on_step(self, result: StepResult) -> bool:
+        self._each(lambda c: c.on_step(result))
+        return not self._stop_requested
+
+    def _evaluate(
+        self, step: int, validation: Mapping[str, Callable[[], Iterable[Batch]]]
+    ) -> dict[str, EvalResult]:
+        results = {}
+        for name, batches in validation.items():
+            result = results[name] = self.engine.evaluate(batches())
+            for callback in self.callbacks:
+                callback.on_evaluate(step, name, result)
+        return results
+
+    def _save(self, step: int, loader: Loader) -> None:
+        path = self.checkpointing.save(step, self.engine.state(), loader.state_dict())
+        self._each(lambda c: c.on_checkpoint(step, path))
+
+    def _each(self, call: Callable[[Callback], None]) -> None:
+        for callback in self.callbacks:
+            call(callback)
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Turn the first SIGINT or SIGTERM into a request, and let the second one through."""
+
+        def request(number: int, frame: FrameType | None) -> None:
+            self._stop_requested = True
+            signal.signal(number, previous[signal.Signals(number)])
+
+        previous = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+        for number in previous:
+            signal.signal(number, request)
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)

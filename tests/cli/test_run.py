@@ -1,0 +1,218 @@
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from modelzoo_mediswift.checkpoint.directory import load_checkpoint
+from modelzoo_mediswift.cli.run import main
+
+RUN = Path(__file__).parents[2] / "run.py"
+
+
+def train(*flags: str) -> int:
+    return main(["CPU", "--params", "sparse.yaml", *flags])
+
+
+def losses(model_dir: str) -> dict[int, float]:
+    lines = (Path(model_dir) / "log.jsonl").read_text().splitlines()
+    events = [json.loads(line) for line in lines]
+    return {e["step"]: e["loss"] for e in events if e["event"] == "train"}
+
+
+def assert_same_end(first: str, second: str) -> None:
+    a, b = (load_checkpoint(Path(d) / "checkpoint_20") for d in (first, second))
+    assert a.loader == b.loader
+    for one, other in ((a.model, b.model), (a.training, b.training)):
+        assert one.keys() == other.keys()
+        for name, tensor in one.items():
+            assert tensor.equal(other[name]), name
+    assert losses(first) == losses(second)
+
+
+def test_a_run_from_yaml_to_checkpoints_and_logs(run_files, capsys):
+    assert train() == 0
+    names = sorted(p.name for p in Path("run").iterdir())
+    assert names == [
+        "checkpoint_10",
+        "checkpoint_15",
+        "checkpoint_20",
+        "checkpoint_5",
+        "events",
+        "log.jsonl",
+    ]
+    events = [json.loads(line) for line in Path("run/log.jsonl").read_text().splitlines()]
+    start = events[0]
+    assert start["event"] == "start"
+    assert start["plan"]["n_params_paper"] == 12 * 2 * 32 * 32
+    assert len(start["sparsity"]) == 12
+    assert all(s["kept"] * 4 == s["total"] for s in start["sparsity"])
+    rates = [e["lr"] for e in events if e["event"] == "train"]
+    assert rates[:5] == pytest.approx([0.0, 0.0025, 0.005, 0.0075, 0.01])
+    assert [e["step"] for e in events if e["event"] == "eval"] == [10, 20]
+    assert "all sparse weights" in capsys.readouterr().err
+    assert train() == 0
+    assert "already at step 20; nothing to do" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_stopping_and_resuming_is_bit_identical(run_files, workers):
+    text = Path("sparse.yaml").read_text()
+    Path("sparse.yaml").write_text(
+        text.replace(
+            "batch_size: 4\n      shuffle",
+            f"num_workers: {workers}\n      batch_size: 4\n      shuffle",
+        )
+    )
+    assert train("--model_dir", "straight") == 0
+    assert train("--model_dir", "parts", "--max_steps", "7") == 0
+    assert train("--model_dir", "parts", "--max_steps", "13") == 0
+    assert train("--model_dir", "parts") == 0
+    assert_same_end("straight", "parts")
+
+
+@pytest.mark.slow
+def test_kill_9_at_random_moments_then_resume_is_bit_identical(run_files):
+    assert train("--model_dir", "straight") == 0
+    command = [sys.executable, str(RUN), "CPU", "-p", "sparse.yaml", "-o", "killed"]
+    log = Path("killed/log.jsonl")
+    chance = random.Random(0)
+    for _ in range(3):
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
+        before = log.read_text().count("\n") if log.exists() else 0
+        while process.poll() is None and (
+            not log.exists() or log.read_text().count("\n") < before + 2
+        ):
+            time.sleep(0.005)
+        time.sleep(chance.uniform(0.0, 0.2))
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert_same_end("straight", "killed")
+
+
+def test_a_signal_saves_and_the_same_command_continues(run_files):
+    assert train("--model_dir", "straight") == 0
+    command = [sys.executable, str(RUN), "CPU", "-p", "sparse.yaml", "-o", "stopped"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    log = Path("stopped/log.jsonl")
+    while process.poll() is None and (not log.exists() or '"train"' not in log.read_text()):
+        time.sleep(0.002)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    if process.returncode != 0:  # 0: the run was faster than the signal
+        assert process.returncode == 130
+        assert "saved, and the same command continues" in err
+        assert "Traceback" not in err
+    assert train("--model_dir", "stopped") == 0
+    assert_same_end("straight", "stopped")
+
+
+def test_mode_eval_and_eval_all(run_files, capsys):
+    assert train() == 0
+    logged = [json.loads(x) for x in Path("run/log.jsonl").read_text().splitlines()]
+    last = [e for e in logged if e["event"] == "eval"][-1]
+    capsys.readouterr()
+    assert train("--mode", "eval") == 0
+    assert f"checkpoint_20 validation: loss {last['loss']:.4f}" in capsys.readouterr().out
+    assert train("--mode", "eval_all") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == [f"run/checkpoint_{n}" for n in (5, 10, 15, 20)]
+
+
+def test_sparse_to_dense_with_a_soft_prompt(run_files, capsys):
+    assert train() == 0
+    text = Path("sparse.yaml").read_text()
+    dense = (
+        text.replace("name: gpt3", "name: mediswift\n      num_virtual_tokens: 3")
+        .replace("model_dir: run", "model_dir: tuned")
+        .replace("    sparsity: {algorithm: static, sparsity: 0.75}\n", "")
+        .replace(
+            "    logging:",
+            "    callbacks:\n      - LoadCheckpointStates: {load_checkpoint_states: model}\n"
+            "      - DensifyOnLoad: {}\n    logging:",
+        )
+        + "    ckpt_path: run/checkpoint_20\n"
+    )
+    Path("dense.yaml").write_text(dense)
+    assert main(["CPU", "-p", "dense.yaml"]) == 0
+    start = json.loads(Path("tuned/log.jsonl").read_text().splitlines()[0])
+    assert start["revived_weights"] == 12 * 2 * 32 * 32 * 3 // 4
+    assert start["step"] == 0
+    tuned = load_checkpoint(Path("tuned/checkpoint_20")).model
+    assert not any(name.endswith("_mask") for name in tuned)
+    assert tuned["prompt_embedding.weight"].shape == (3, 32)
+    capsys.readouterr()
+    assert main(["CPU", "-p", "dense.yaml"]) == 2
+    assert "add --resume to continue it" in capsys.readouterr().err
+    assert main(["CPU", "-p", "dense.yaml", "--resume"]) == 0
+    Path("forgot.yaml").write_text(dense.replace("      - DensifyOnLoad: {}\n", ""))
+    assert main(["CPU", "-p", "forgot.yaml", "-o", "other"]) == 2
+    assert "add DensifyOnLoad to the callbacks" in capsys.readouterr().err
+
+
+def change(old: str, new: str) -> None:
+    text = Path("sparse.yaml").read_text()
+    assert old in text
+    Path("sparse.yaml").write_text(text.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("max_steps: 20", "max_stesp: 20", 'did you mean "max_steps"?'),
+        ("data_dir: train", "data_dir: trian", "trian: no such folder"),
+        ("vocab_size: 64", "vocab_size: 60", "input_ids holds 6"),
+        ("max_position_embeddings: 16", "max_position_embeddings: 8", "sequences have 16 tokens"),
+        ("sparsity: 0.75}", "sparsity: 0.75, param_filter: ['*q_dens_layer*']}", "matches no"),
+        ("precision: {enabled: false", "precision: {fp16_type: float16", "use bfloat16"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(run_files, capsys, old, new, message):
+    change(old, new)
+    assert train() == 2
+    err = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(err) == 1
+    assert message in err[0]
+
+
+def test_data_that_changed_is_not_resumed(run_files, capsys):
+    assert train("--max_steps", "5") == 0
+    change("shuffle: true", "shuffle: true\n      shuffle_seed: 7")
+    assert train() == 2
+    assert "shuffle_seed was 0, now it is 7" in capsys.readouterr().err
+
+
+def test_nan_stops_and_keeps_the_last_good_checkpoint(run_files, capsys):
+    change("end_learning_rate: 0.01,", "end_learning_rate: 1.0e+38,")
+    assert train() == 2
+    err = capsys.readouterr().err
+    assert "not finite" in err or "the loss is" in err
+    for path in Path("run").glob("checkpoint_*"):
+        model = load_checkpoint(path).model
+        assert all(t.isfinite().all() for t in model.values())
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_continues(run_files, capsys):
+    assert train("--model_dir", "straight") == 0
+    assert train("--max_steps", "10") == 0
+    path = Path("run/checkpoint_10/model.safetensors")
+    path.write_bytes(path.read_bytes()[:-5])
+    assert train() == 2
+    err = capsys.readouterr().err
+    assert "run/checkpoint_10: damaged checkpoint: model.safetensors" in err
+    assert "run/checkpoint_5 (--checkpoint_path)" in err
+    assert train("--checkpoint_path", "run/checkpoint_5") == 0
+    assert_same_end("straight", "run")
+
+
+def test_csx_gives_a_clear_message(run_files, capsys):
+    assert main(["CSX", "-p", "sparse.yaml"]) == 2
+    assert "Cerebras system is not part of this version" in capsys.readouterr().err

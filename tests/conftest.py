@@ -1,0 +1,78 @@
+import os
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import settings
+
+# A loaded machine is slow now and then; that is no failure.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real PubMed, PMC and PubMedQA files."""
+    folder = os.environ.get("MEDISWIFT_REAL_DATA")
+    path = Path(folder) if folder else Path(__file__).parents[2] / "shared" / "data"
+    if not path.is_dir():
+        pytest.skip("no real data: set MEDISWIFT_REAL_DATA to its folder")
+    return path
+
+
+@pytest.fixture
+def run_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with random HDF5 data and `sparse.yaml`, a run of 20 small steps."""
+    generator = np.random.default_rng(0)
+    for split, count in (("train", 50), ("validation", 10)):
+        tokens = generator.integers(0, 64, (count, 17), dtype=np.int32)
+        rows = np.stack([tokens[:, :-1], np.ones((count, 16), np.int32), tokens[:, 1:]], axis=1)
+        (tmp_path / split).mkdir()
+        with h5py.File(tmp_path / split / "data.h5", "w") as file:
+            file["data"] = rows
+            file.attrs["n_examples"] = count
+    (tmp_path / "sparse.yaml").write_text(SPARSE_RUN)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+SPARSE_RUN = """\
+trainer:
+  init:
+    seed: 1
+    model_dir: run
+    model:
+      name: gpt3
+      vocab_size: 64
+      max_position_embeddings: 16
+      hidden_size: 32
+      num_hidden_layers: 2
+      num_heads: 4
+      filter_size: 128
+      dropout_rate: 0.1
+      attention_dropout_rate: 0.1
+    optimizer:
+      AdamW: {betas: [0.9, 0.95], eps: 1.0e-8, weight_decay: 0.1}
+    schedulers:
+      - SequentialLR:
+          schedulers:
+            - LinearLR: {initial_learning_rate: 0.0, end_learning_rate: 0.01, total_iters: 4}
+            - CosineDecayLR:
+                {initial_learning_rate: 0.01, end_learning_rate: 0.001, total_iters: 16}
+    precision: {enabled: false, max_gradient_norm: 1.0}
+    sparsity: {algorithm: static, sparsity: 0.75}
+    loop: {max_steps: 20, eval_frequency: 10}
+    checkpoint: {steps: 5}
+    logging: {log_steps: 1}
+  fit:
+    train_dataloader:
+      data_processor: GptHDF5MapDataProcessor
+      data_dir: train
+      batch_size: 4
+      shuffle: true
+    val_dataloader:
+      data_processor: GptHDF5MapDataProcessor
+      data_dir: validation
+      batch_size: 4
+"""
