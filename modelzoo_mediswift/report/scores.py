@@ -1,0 +1,87 @@
+"""Accuracy on tasks, before and after fine-tuning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from modelzoo_mediswift.report.document import Paragraph, Section, Table
+from modelzoo_mediswift.report.evaluations import Score
+from modelzoo_mediswift.report.quantities import MISSING, count, percent
+from modelzoo_mediswift.report.run import FINE_TUNING, Run
+
+EXPLANATION = (
+    "Likelihood takes the label whose full answer is most likely; generation reads the label off "
+    "the greedily generated answer, and counts what it cannot read as wrong. Intervals are 95 % "
+    "Wilson intervals: a difference between scores whose intervals overlap may be chance. The "
+    "majority guess always gives the most frequent label."
+)
+
+
+def newest_score(run: Run, task: str | None = None) -> Score | None:
+    """The first score of the run's latest checkpoint, on the test split if there is one."""
+    chosen = [score for score in run.scores if task in (None, score.task)]
+    if not chosen:
+        return None
+    key = max((score.split == "test", _step(score)) for score in chosen)
+    return next(score for score in chosen if (score.split == "test", _step(score)) == key)
+
+
+def moment(run: Run, score: Score) -> str:
+    """Whether the checkpoint had been fine-tuned."""
+    if run.stage != FINE_TUNING or score.step == 0:
+        return "before"
+    return "after" if score.step is None else f"after {count(score.step)} steps"
+
+
+def scores_section(runs: Sequence[Run]) -> Section | None:
+    rows = [(run, score) for run in runs for score in run.scores]
+    if not rows:
+        return None
+    table = Table(
+        "Scores",
+        (
+            "Run",
+            "Checkpoint",
+            "Fine-tuning",
+            "Task",
+            "Answer by",
+            "Questions",
+            "Accuracy",
+            "95 % interval",
+            "Macro-F1",
+            "Parse failures",
+            "Majority guess",
+        ),
+        tuple(_row(run, score) for run, score in rows),
+        text_columns=5,
+    )
+    return Section("Task scores", (table, Paragraph(EXPLANATION)))
+
+
+def _row(run: Run, score: Score) -> tuple[str, ...]:
+    majority = percent(score.majority_accuracy)
+    return (
+        run.name,
+        score.checkpoint,
+        moment(run, score),
+        f"{score.task}, {score.split}",
+        score.how,
+        count(score.num_examples),
+        percent(score.accuracy),
+        interval(score),
+        percent(score.macro_f1),
+        count(score.parse_failures),
+        f'{majority} ("{score.majority_label}")' if score.majority_label else majority,
+    )
+
+
+def interval(score: Score) -> str:
+    """57.1 to 64.9 %"""
+    if score.interval is None:
+        return MISSING
+    low, high = score.interval
+    return f"{100 * low:.1f} to {percent(high)}"
+
+
+def _step(score: Score) -> int:
+    return -1 if score.step is None else score.step
