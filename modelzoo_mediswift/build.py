@@ -170,7 +170,7 @@ def build_fit(
         loader.load_state_dict(checkpoint.loader)
         start = checkpoint.step
     total = _total_steps(init, start, len(source), fit.train_dataloader.batch_size)
-    plan = make_plan(config)
+    plan = make_plan(config, source.max_sequence_length)
     run = Run(
         model_dir=model_dir,
         start_step=start,

@@ -87,15 +87,16 @@ class Plan:
         }
 
 
-def make_plan(config: Config) -> Plan:
-    """Plan a training run.
+def make_plan(config: Config, sequence_length: int | None = None) -> Plan:
+    """Plan a training run; `sequence_length` is that of the data, where it is known.
 
     Raises:
         UserError: a glob of the sparsity blocks matches no parameter.
     """
     init, model = config.init, config.init.model
     loader = config.fit.train_dataloader if config.fit else None
-    length = (loader and loader.max_sequence_length) or model.max_position_embeddings
+    in_file = loader.max_sequence_length if loader else None
+    length = sequence_length or in_file or model.max_position_embeddings
     counts = count_parameters(model, init.sparsity)
     steps = _steps(init)
     batch = loader.batch_size * init.loop.grad_accum_steps if loader else None

@@ -88,9 +88,12 @@ class Trainer:
         self._each(lambda c: c.on_start(self.run))
         batches = iter(loader)
         try:
-            if self.cadence.checkpoint_first and step == 0:
-                self._save(step, loader)
             with self._signals():
+                if step == 0:
+                    if self.cadence.checkpoint_first:
+                        self._save(step, loader)
+                    # The score to improve on; and bad validation data shows up now, not in hours.
+                    self._evaluate(step, validation)
                 while step < self.cadence.total_steps:
                     step = self.engine.train(
                         batches,

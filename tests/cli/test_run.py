@@ -54,7 +54,7 @@ def test_a_run_from_yaml_to_checkpoints_and_logs(run_files, capsys):
     assert all(s["kept"] * 4 == s["total"] for s in start["sparsity"])
     rates = [e["lr"] for e in events if e["event"] == "train"]
     assert rates[:5] == pytest.approx([0.0, 0.0025, 0.005, 0.0075, 0.01])
-    assert [e["step"] for e in events if e["event"] == "eval"] == [10, 20]
+    assert [e["step"] for e in events if e["event"] == "eval"] == [0, 10, 20]
     assert "all sparse weights" in capsys.readouterr().err
     assert train() == 0
     assert "already at step 20; nothing to do" in capsys.readouterr().err

@@ -1,13 +1,14 @@
 """One JSON object per line in `<model_dir>/log.jsonl`: all that the report reads.
 
 Events are `start`, `train`, `eval`, `checkpoint` and `end`. A resumed run appends; where a step
-occurs twice, the later line counts.
+occurs twice, the later line counts. `time` is in seconds since 1970.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import time
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,7 +23,11 @@ class JsonLog(Callback):
     def on_start(self, run: Run) -> None:
         self.run = run
         self.rate = Rate(run)
-        self.file: IO[str] = (run.model_dir / LOG_FILE).open("a", encoding="utf-8")
+        path = run.model_dir / LOG_FILE
+        cut_short = path.exists() and not path.read_bytes().endswith(b"\n")
+        self.file: IO[str] = path.open("a", encoding="utf-8")
+        if cut_short:  # by a kill in the middle of a line
+            self.file.write("\n")
         self._write("start", run.start_step, total_steps=run.total_steps, **run.facts)
 
     def on_step(self, result: StepResult) -> None:
@@ -61,5 +66,6 @@ class JsonLog(Callback):
         self.file.close()
 
     def _write(self, event: str, step: int, **values: Any) -> None:
-        self.file.write(json.dumps({"event": event, "step": step, **values}) + "\n")
+        record = {"event": event, "step": step, "time": round(time.time(), 3), **values}
+        self.file.write(json.dumps(record) + "\n")
         self.file.flush()
