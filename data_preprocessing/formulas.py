@@ -1,0 +1,132 @@
+"""Formulas as text on one line: TeX without its document, MathML by its own text."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from data_preprocessing.inline_text import collapse, local_name
+
+FORMULA_MARKER = "[formula]"
+"""Stands for a formula that is given only as a picture."""
+
+_TEX_DOCUMENT = re.compile(r"\\begin\{document\}(.*?)\\end\{document\}", re.DOTALL)
+_TEX_DELIMITERS = re.compile(r"^(?:\$+|\\\[|\\\()|(?:\$+|\\\]|\\\))$")
+
+
+def tex_text(source: str) -> str:
+    """Return a TeX formula between dollar signs, without the LaTeX document around it."""
+    document = _TEX_DOCUMENT.search(source)
+    formula = collapse(document[1] if document else source)
+    formula = _TEX_DELIMITERS.sub("", formula).strip()
+    return f"${formula}$" if formula else ""
+
+
+_WORD_END = re.compile(r"[A-Za-z]{2}$")
+_WORD_START = re.compile(r"[A-Za-z]{2}")
+_SIMPLE = re.compile(r"[\w.]*$")
+_INVISIBLE = dict.fromkeys(map(ord, "\u2061\u2062\u2063\u2064\u200b"))
+
+
+def _grouped(text: str) -> str:
+    return text if _SIMPLE.match(text) else f"({text})"
+
+
+def math_text(element: Any) -> str:
+    """Return a MathML element on one line: its own text, with / and ^ where position was meaning.
+
+    Layout white space in the source is ignored; `mtext` and `mspace` keep theirs.
+    """
+    return re.sub(r"\s+", " ", _math(element)).strip()
+
+
+def _math(element: Any) -> str:
+    name = local_name(element)
+    if name in _MATH_RULES:
+        return _MATH_RULES[name](element)
+    joined = previous = ""
+    for part in _parts(element):
+        if _WORD_END.search(previous) and _WORD_START.match(part):
+            joined += " "  # two names in a row: "Peak Diameter"
+        joined += part
+        previous = part
+    return joined
+
+
+def _parts(element: Any) -> list[str]:
+    return [_math(child) for child in element]
+
+
+def _token(element: Any) -> str:
+    text = "".join(element.itertext()).translate(_INVISIBLE)
+    return collapse(text) or (" " if "\xa0" in text else "")
+
+
+def _words(element: Any) -> str:
+    return re.sub(r"\s+", " ", "".join(element.itertext()))
+
+
+def _fraction(element: Any) -> str:
+    return "/".join(_grouped(part) for part in _parts(element))
+
+
+def _power(element: Any) -> str:
+    base, *rest = _parts(element) or [""]
+    exponent = "".join(rest)
+    if not any(character.isalnum() for character in exponent):
+        return base + exponent  # a prime, an asterisk, a charge
+    return f"{base}^{_grouped(exponent)}"
+
+
+def _sub_and_power(element: Any) -> str:
+    base, *rest = _parts(element) or [""]
+    return base + rest[0] + "^" + _grouped("".join(rest[1:])) if len(rest) > 1 else base
+
+
+def _root(element: Any) -> str:
+    parts = _parts(element)
+    if local_name(element) == "mroot" and len(parts) > 1:
+        return f"{parts[1]}√({parts[0]})"
+    return "√(" + "".join(parts) + ")"
+
+
+def _fenced(element: Any) -> str:
+    separators = element.get("separators", ",").split()
+    inside = (separators[0] if separators else "").join(_parts(element))
+    return element.get("open", "(") + inside + element.get("close", ")")
+
+
+def _table_part(element: Any) -> str:
+    return " ".join(_parts(element))
+
+
+def _first_child(element: Any) -> str:
+    return _math(element[0]) if len(element) else ""
+
+
+def _nothing(_: Any) -> str:
+    return ""
+
+
+def _space(_: Any) -> str:
+    return " "
+
+
+_MATH_RULES: dict[str, Callable[[Any], str]] = {
+    "mi": _token,
+    "mn": _token,
+    "mo": _token,
+    "ms": _token,
+    "mtext": _words,
+    "mspace": _space,
+    "mfrac": _fraction,
+    "msup": _power,
+    "msubsup": _sub_and_power,
+    "msqrt": _root,
+    "mroot": _root,
+    "mfenced": _fenced,
+    "mtable": _table_part,
+    "mtr": _table_part,
+    "semantics": _first_child,
+    "annotation": _nothing,
+    "annotation-xml": _nothing,
+}

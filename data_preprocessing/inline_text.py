@@ -1,0 +1,43 @@
+"""Running text out of inline markup: white space, styles, superscripts."""
+
+import re
+import unicodedata
+from typing import Any
+
+
+def collapse(text: str) -> str:
+    """Return `text` in NFC with every run of white space (also no-break and thin) as one space."""
+    text = " ".join(text.split())
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def local_name(element: Any) -> str:
+    """Return an element's name without its namespace."""
+    return str(element.tag).rpartition("}")[2]
+
+
+_TEN = re.compile(r"(?<![\d.,])10$")
+_EXPONENT = re.compile(r"[-−–+]?\d+$")
+
+
+def superscript(before: list[str], text: str) -> str:
+    """Return a superscript's text as it continues `before`.
+
+    A power of ten keeps a caret ("10^6"): "106" would be another number. All else is set as it
+    is in PubMed's own plain text ("cm2", "Ca2+").
+    """
+    if _EXPONENT.match(text.strip()) and _TEN.search("".join(before[-2:])[-8:]):
+        return "^" + text.strip()
+    return text
+
+
+_RUN_IN = re.compile(r"[.:]\s*$|\w \w+$")
+_NEXT_SENTENCE = re.compile(r"[A-Z][a-z]")
+
+
+def needs_space(styled: str, after: str) -> bool:
+    """Tell whether a run-in heading and the text after it are set without a space.
+
+    "<bold>Key words:</bold>Aphthous", but not "<italic>ez</italic>Parent".
+    """
+    return bool(_NEXT_SENTENCE.match(after) and _RUN_IN.search(styled))

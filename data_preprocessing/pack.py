@@ -1,0 +1,223 @@
+"""Documents to sequences of one length: shuffle, join with end-of-text between them, cut."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from tqdm import tqdm
+
+from data_preprocessing.bpe import (
+    END_OF_TEXT,
+    document_text,
+    encode_documents,
+    load_tokenizer,
+    tokenizer_sha256,
+)
+from data_preprocessing.records import read_batches
+from data_preprocessing.write_hdf5 import (
+    SAMPLES_PER_FILE,
+    file_sha256,
+    new_folder,
+    write_corpus,
+    write_params,
+    write_samples,
+    written_before,
+)
+from modelzoo_mediswift.errors import UserError
+
+LAYOUTS = ("sample", "corpus")
+SPLITS = ("train", "validation")
+_BLOCK_SAMPLES = 256
+
+
+@dataclass(frozen=True)
+class EncodedDocuments:
+    """The tokens of many documents in one array."""
+
+    tokens: NDArray[np.integer]
+    ends: NDArray[np.int64]
+    """Where each document ends in `tokens`, in the order read."""
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def in_order(self, order: Iterable[int]) -> Iterator[NDArray[np.integer]]:
+        """The documents `order`, by index."""
+        for i in order:
+            yield self.tokens[self.ends[i - 1] if i else 0 : self.ends[i]]
+
+
+def shuffled_order(count: int, seed: int) -> NDArray[np.int64]:
+    """A permutation of range(count) that depends on nothing but the two numbers.
+
+    Sorts by a hash of a counter: NumPy does not promise that its own generators give the same
+    permutation in every version.
+    """
+    start = _mixed(np.array([seed % 2**64], np.uint64))
+    counter = np.arange(count, dtype=np.uint64)
+    return np.argsort(_mixed(np.add(start, counter, dtype=np.uint64)), kind="stable")
+
+
+def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """SplitMix64 (Steele et al. 2014), a one-to-one function that looks random."""
+    z = (numbers + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def join_documents(
+    documents: Iterable[NDArray[np.integer]], eos_id: int
+) -> Iterator[NDArray[np.integer]]:
+    """The stream of tokens in pieces: every document, then end-of-text; empty ones are left out."""
+    for tokens in documents:
+        if len(tokens):
+            yield tokens
+            yield np.array([eos_id], tokens.dtype)
+
+
+def pack_documents(
+    documents: Iterable[NDArray[np.integer]], max_sequence_length: int, eos_id: int
+) -> Iterator[NDArray[np.int32]]:
+    """Cut the joined stream x into samples int32 [3, MSL]: input ids, loss mask, labels.
+
+    Sample k has inputs x[k MSL : (k+1) MSL] and, one later, their labels; so every token but the
+    stream's first is a label exactly once. The last sample is filled up with end-of-text that does
+    not count in the loss.
+    """
+    msl = max_sequence_length
+    waiting: list[NDArray[np.integer]] = []
+    size = 0
+    for piece in join_documents(documents, eos_id):
+        waiting.append(piece)
+        size += len(piece)
+        if size > _BLOCK_SAMPLES * msl:
+            stream = np.concatenate(waiting)
+            whole = (size - 1) // msl
+            yield from _cut(stream[: whole * msl + 1], msl)
+            waiting = [stream[whole * msl :]]
+            size -= whole * msl
+    if size > 1:
+        stream = np.concatenate(waiting)
+        whole = (size - 1) // msl
+        yield from _cut(stream[: whole * msl + 1], msl)
+        left = stream[whole * msl :]
+        if len(left) > 1:
+            filled = np.full(msl + 1, eos_id, left.dtype)
+            filled[: len(left)] = left
+            (sample,) = _cut(filled, msl)
+            sample[1, len(left) - 1 :] = 0
+            yield sample
+
+
+def _cut(stream: NDArray[np.integer], msl: int) -> NDArray[np.int32]:
+    """Samples [n, 3, MSL] from n MSL + 1 tokens."""
+    samples = np.ones(((len(stream) - 1) // msl, 3, msl), np.int32)
+    samples[:, 0] = stream[:-1].reshape(-1, msl)
+    samples[:, 2] = stream[1:].reshape(-1, msl)
+    return samples
+
+
+def encode_records(path: Path, tokenizer: Tokenizer) -> EncodedDocuments:
+    """Tokenize every record of a Parquet file, in the file's order."""
+    dtype = np.uint16 if tokenizer.get_vocab_size() <= 1 << 16 else np.int32
+    total = pq.read_metadata(path).num_rows if path.is_file() else None
+    encoded = encode_documents(tokenizer, read_texts(path))
+    progress = tqdm(encoded, desc=f"tokenize {path.stem}", unit="doc", total=total, disable=None)
+    documents = [tokens.astype(dtype) for tokens in progress]
+    ends = np.cumsum([len(tokens) for tokens in documents], dtype=np.int64)
+    return EncodedDocuments(np.concatenate([np.empty(0, dtype), *documents]), ends)
+
+
+def read_texts(path: Path) -> Iterator[str]:
+    """What the model reads of each record of a Parquet file, in the file's order."""
+    for rows in read_batches(path, columns=["title", "text"]):
+        titles, texts = rows.column("title").to_pylist(), rows.column("text").to_pylist()
+        yield from map(document_text, titles, texts)
+
+
+def pack_corpus(
+    records_dir: Path,
+    tokenizer_path: Path,
+    out_dir: Path,
+    *,
+    max_sequence_length: int,
+    layout: str = "sample",
+    seed: int = 0,
+    samples_per_file: int = SAMPLES_PER_FILE,
+    compression: str | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Pack ``train.parquet`` and ``validation.parquet`` into `out_dir`/train and /validation.
+
+    Returns each split's data_params.json. A split that is there already, made from the same files
+    with the same settings, is left as it is. Raises UserError if it is another one's, or if there
+    is nothing to train on.
+    """
+    if layout not in LAYOUTS:
+        raise UserError(f"layout: expected {' or '.join(LAYOUTS)}, got {layout!r}")
+    if max_sequence_length < 1 or samples_per_file < 1:
+        raise UserError("max_sequence_length and samples_per_file: expected positive numbers")
+    tokenizer = load_tokenizer(tokenizer_path)
+    done = {}
+    for split in SPLITS:
+        path = records_dir / f"{split}.parquet"
+        wanted = {
+            "format": layout,
+            "max_sequence_length": max_sequence_length,
+            "vocab_size": tokenizer.get_vocab_size(),
+            "num_virtual_tokens": 0,
+            "tokenizer_sha256": tokenizer_sha256(tokenizer_path),
+            "eos_token_id": tokenizer.token_to_id(END_OF_TEXT),
+            "sources": {path.name: file_sha256(path)},
+            "seed": seed,
+            "settings": {"samples_per_file": samples_per_file, "compression": compression},
+        }
+        params = written_before(out_dir / split, wanted)
+        if params is None:
+            documents = encode_records(path, tokenizer)
+            if len(documents.tokens) == 0:
+                if split == "train":
+                    raise UserError(f"{path}: no documents in it, nothing to pack")
+                continue
+            params = _write_split(out_dir / split, documents, wanted)
+        done[split] = params
+    return done
+
+
+def _write_split(
+    folder: Path, documents: EncodedDocuments, wanted: dict[str, Any]
+) -> dict[str, Any]:
+    msl, eos_id = wanted["max_sequence_length"], wanted["eos_token_id"]
+    settings = wanted["settings"]
+    order = shuffled_order(len(documents), wanted["seed"])
+    chosen = tqdm(order, desc=f"pack {folder.name}", unit="doc", disable=None)
+    in_order = documents.in_order(chosen)
+    with new_folder(folder) as partial:
+        if wanted["format"] == "sample":
+            listing = write_samples(
+                partial,
+                pack_documents(in_order, msl, eos_id),
+                max_sequence_length=msl,
+                **settings,
+            )
+        else:
+            listing = write_corpus(
+                partial,
+                join_documents(in_order, eos_id),
+                max_sequence_length=msl,
+                dtype=documents.tokens.dtype,
+                **settings,
+            )
+        lengths = np.diff(documents.ends, prepend=0)
+        counts = {
+            "documents": len(documents),
+            "empty_documents": int((lengths == 0).sum()),
+            "padding": listing["n_examples"] * msl - listing["n_loss_tokens"],
+        }
+        n_tokens = len(documents.tokens) + len(documents) - counts["empty_documents"]
+        return write_params(partial, {**wanted, **listing, "n_tokens": n_tokens, "counts": counts})

@@ -1,0 +1,269 @@
+"""The `parse` stage: PubMed XML and PMC JATS files to one Parquet file of records each."""
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from data_preprocessing.byte_streams import head_of, root_element
+from data_preprocessing.pmc_jats import ROOTS, filelist_of, read_jats, read_jats_tar
+from data_preprocessing.pubmed_xml import RECORD_NAMES, read_pubmed
+from data_preprocessing.records import (
+    Deletion,
+    Record,
+    read_metadata,
+    replacing,
+    write_parquet,
+)
+from data_preprocessing.xml_reading import ReadLog
+from modelzoo_mediswift.errors import UserError
+
+# Part of a finished file's identity: raise it when the same input gives other records.
+PARSER_VERSION = 1
+METADATA_KEY = "mediswift.parse"
+
+_TAR_SUFFIXES = (".tar.gz", ".tgz", ".tar")
+SUFFIXES = (".xml", ".xml.gz", ".nxml", ".nxml.gz", *_TAR_SUFFIXES)
+_READERS = {"pubmed": read_pubmed, "jats": read_jats, "jats_tar": read_jats_tar}
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    path: Path
+    output: Path
+
+
+def parse_files(inputs: Sequence[Path], out_dir: Path, workers: int = 1) -> dict[str, Any]:
+    """Parse all PubMed and JATS files in `inputs` (files or folders) into `out_dir`.
+
+    Writes one Parquet file per input, numbered in file order (by name, numbers by value), each
+    with its counts, problems and deletions in the footer, and counts.json with all of them.
+    A file already parsed from the same bytes is not parsed again; one that cannot be read to
+    its end keeps the records before the damage and gets an `error`. Files in `out_dir` that
+    belong to other inputs of an earlier run are removed. Returns the totals.
+
+    Raises:
+        UserError: an input does not exist or is of no known kind, or a worker process died.
+    """
+    paths = find_files(inputs)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    jobs = [
+        _Job(path, out_dir / f"{index:05d}-{_stem(path)}.parquet")
+        for index, path in enumerate(paths)
+    ]
+    # A missing counts.json says that the stage is not finished.
+    (out_dir / "counts.json").unlink(missing_ok=True)
+    _remove_others(out_dir, jobs)
+    files = _run(jobs, workers)
+    totals = _totals(files)
+    with replacing(out_dir / "counts.json") as temporary:
+        document = {"totals": totals, "files": files}
+        temporary.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+    return totals
+
+
+def find_files(inputs: Sequence[Path]) -> list[Path]:
+    """Return the PubMed and JATS files among and below `inputs` in file order.
+
+    Raises:
+        UserError: a path does not exist, is a file of another kind, or nothing was found.
+    """
+    found: dict[Path, Path] = {}
+    for path in inputs:
+        if path.is_dir():
+            below = [p for p in path.rglob("*") if _is_input(p) and p.is_file()]
+        elif not path.exists():
+            raise UserError(f"{path}: no such file or folder")
+        elif not _is_input(path):
+            raise UserError(f"{path}: expected a name ending in {', '.join(SUFFIXES)}")
+        else:
+            below = [path]
+        found |= {p.resolve(): p for p in below}
+    if not found:
+        names = ", ".join(str(path) for path in inputs)
+        raise UserError(f"{names}: no file ending in {', '.join(SUFFIXES)}")
+    return sorted(found.values(), key=_file_order)
+
+
+def _is_input(path: Path) -> bool:
+    return path.name.lower().endswith(SUFFIXES) and not path.name.startswith(".")
+
+
+def _file_order(path: Path) -> tuple[list[tuple[int, str]], str]:
+    """Sort key: the name with its numbers by value, so that 9 comes before 10."""
+    parts = re.split(r"(\d+)", path.name)
+    return [(int(part), "") if part.isdigit() else (0, part) for part in parts], str(path)
+
+
+def _stem(path: Path) -> str:
+    suffix = max((s for s in SUFFIXES if path.name.lower().endswith(s)), key=len)
+    return re.sub(r"[^\w.-]", "_", path.name[: -len(suffix)])
+
+
+def _remove_others(out_dir: Path, jobs: list[_Job]) -> None:
+    """Remove what an earlier run made of other inputs: `merge` must not find it."""
+    expected = {job.output.name for job in jobs}
+    for path in out_dir.glob("[0-9][0-9][0-9][0-9][0-9]-*.parquet"):
+        if path.name not in expected and _finished(path) is not None:
+            path.unlink()
+
+
+def _run(jobs: list[_Job], workers: int) -> list[dict[str, Any]]:
+    sizes = [job.path.stat().st_size for job in jobs]
+    results: dict[int, dict[str, Any]] = {}
+    with tqdm(total=sum(sizes), desc="parse", unit="B", unit_scale=True, disable=None) as progress:
+        if workers == 1 or len(jobs) == 1:
+            for index, job in enumerate(jobs):
+                results[index] = _parse_one(job)
+                progress.update(sizes[index])
+        else:
+            # Spawned, not forked: nothing of this process's threads and locks is inherited.
+            with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+                try:
+                    pending = {pool.submit(_parse_one, job): i for i, job in enumerate(jobs)}
+                    for future in as_completed(pending):
+                        index = pending[future]
+                        results[index] = _result(future)
+                        progress.update(sizes[index])
+                except BaseException:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    raise
+    return [results[index] for index in range(len(jobs))]
+
+
+def _result(future: "Future[dict[str, Any]]") -> dict[str, Any]:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        raise UserError(
+            "a worker process died (out of memory?); what was parsed is kept, "
+            "run the same command again with fewer workers"
+        ) from None
+
+
+def _parse_one(job: _Job) -> dict[str, Any]:
+    """Parse one file, unless its output is there already, and return its entry for counts.json."""
+    identity = _identity(job.path)
+    summary = _finished(job.output)
+    if summary is None or summary["identity"] != identity:
+        summary = _parse(job, identity)
+    return {
+        "input": job.path.name,
+        "parquet": job.output.name,
+        "kind": summary["kind"],
+        "sha256": identity["sha256"],
+        "counts": summary["counts"],
+        "problems": summary["problems"],
+        "error": summary["error"],
+    }
+
+
+def _identity(path: Path) -> dict[str, Any]:
+    filelist = filelist_of(path)
+    return {
+        "parser_version": PARSER_VERSION,
+        "input": path.name,
+        "sha256": _sha256(path),
+        "filelist_sha256": _sha256(filelist) if filelist.is_file() else None,
+    }
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _finished(output: Path) -> dict[str, Any] | None:
+    """Return the summary in a finished output's footer; None if there is no such output."""
+    try:
+        summary: dict[str, Any] = json.loads(read_metadata(output)[METADATA_KEY])
+    except (UserError, KeyError, ValueError):
+        return None
+    return summary
+
+
+def _parse(job: _Job, identity: dict[str, Any]) -> dict[str, Any]:
+    log = ReadLog()
+    summary: dict[str, Any] = {"identity": identity, "kind": None, "error": None}
+    deletions: list[tuple[int, int]] = []
+    footer: dict[str, str] = {}
+
+    def records() -> Iterator[Record]:
+        rows = 0
+        try:
+            summary["kind"] = kind = kind_of(job.path)
+            for item in _READERS[kind](job.path, log):
+                if isinstance(item, Deletion):
+                    deletions.append((item.pmid, rows))
+                else:
+                    rows += 1
+                    yield item
+        except (UserError, OSError) as error:
+            summary["error"] = str(error).replace(str(job.path), job.path.name)
+        counts = {name: count for name, count in sorted(log.counts.items()) if count}
+        summary.update(counts=counts, problems=log.problems, deletions=deletions)
+        footer[METADATA_KEY] = json.dumps(summary)
+
+    write_parquet(job.output, records(), footer)
+    return summary
+
+
+def kind_of(path: Path) -> str:
+    """Return "pubmed", "jats" or "jats_tar" by what is in the file.
+
+    Raises:
+        UserError: it is none of them.
+    """
+    head = head_of(path)
+    if head[257:262] == b"ustar" or path.name.lower().endswith(_TAR_SUFFIXES):
+        return "jats_tar"
+    if not head:
+        raise UserError(f"{path}: the file is empty")
+    root = root_element(head)
+    if root in RECORD_NAMES:
+        return "pubmed"
+    if root in ROOTS:
+        return "jats"
+    raise UserError(
+        f"{path}: neither PubMed XML nor JATS: "
+        + (f"its root element is <{root}>" if root else "no XML root element found")
+    )
+
+
+def _totals(files: list[dict[str, Any]]) -> dict[str, Any]:
+    """Sum the files' counts; the names' dots become levels (paragraphs.dropped.figure)."""
+    counts: Counter[str] = Counter()
+    for file in files:
+        counts.update(file["counts"])
+    totals: dict[str, Any] = {
+        "files": len(files),
+        "files_with_errors": sum(file["error"] is not None for file in files),
+        "records": counts.pop("records", 0),
+        "deletions": counts.pop("deletions", 0),
+        "damaged_record": counts.pop("damaged_record", 0),
+    }
+    for name, count in sorted(counts.items()):
+        level = totals
+        *outer, last = name.split(".")
+        for part in outer:
+            level = level.setdefault(part, {})
+        level[last] = count
+    _check_ledger(totals.get("paragraphs", {}))
+    return totals
+
+
+def _check_ledger(paragraphs: dict[str, Any]) -> None:
+    dropped = sum(paragraphs.get("dropped", {}).values())
+    assert paragraphs.get("in", 0) == paragraphs.get("out", 0) + dropped, paragraphs

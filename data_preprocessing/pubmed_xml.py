@@ -1,0 +1,291 @@
+"""PubMed XML, in every form NLM has published it, to records.
+
+What is kept, for each citation: the title (the translated one without its brackets, the
+vernacular one only if there is no other) and the first `Abstract`, one paragraph per
+`AbstractText` with its label. `OtherAbstract` (translations, plain-language summaries) and
+`CopyrightInformation` are not part of the text.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from data_preprocessing.byte_streams import head_of, root_element, utf8_chunks
+from data_preprocessing.formulas import math_text
+from data_preprocessing.inline_text import collapse, local_name, superscript
+from data_preprocessing.records import PUBMED_ABSTRACT, RETRACTED, Deletion, Record
+from data_preprocessing.xml_reading import DamagedRecord, ReadLog, RecordSplitter, parse_record
+from modelzoo_mediswift.errors import UserError
+
+_ARTICLE_NAMES = ("PubmedArticle", "PubmedBookArticle", "DeleteCitation", "DeleteDocument")
+# Root element -> what its records are called. Until 2015 the baseline had MedlineCitationSet.
+RECORD_NAMES = {
+    "PubmedArticleSet": _ARTICLE_NAMES,
+    "PubmedBookArticleSet": _ARTICLE_NAMES,
+    "PubmedArticle": _ARTICLE_NAMES,
+    "PubmedBookArticle": _ARTICLE_NAMES,
+    "MedlineCitationSet": ("MedlineCitation", "DeleteCitation"),
+    "MedlineCitation": ("MedlineCitation", "DeleteCitation"),
+}
+
+# Some withdrawn articles carry only this link to the notice.
+_RETRACTION_LINK = "CommentsCorrections[@RefType='RetractionIn']"
+_TRUNCATED = re.compile(r"\s*\(\s*ABSTRACT TRUNCATED(?: AT \d+ WORDS)?\s*\)\s*$", re.IGNORECASE)
+# What NLM writes where a title is missing.
+_NO_TITLE = frozenset(("not available", "in process citation", "no title available", "untitled"))
+_PMCID = re.compile(r"\s*(?:PMC)?(\d{1,18})(?:\.\d+)?\s*$", re.IGNORECASE)
+_YEAR = re.compile(r"\b(1[6-9]|20)\d\d\b")
+
+
+def read_pubmed(path: Path, log: ReadLog | None = None) -> Iterator[Record | Deletion]:
+    """Stream the citations and deletions of a PubMed XML file (plain or gzip) in file order.
+
+    `log` collects counts (`records`, `deletions`, `damaged_record`, `no_pmid` and, for
+    information, `structured_abstract`, `truncated_abstract`, `other_abstract_unused` ...).
+
+    Raises:
+        UserError: after the last readable record, if the file is truncated or damaged; at once,
+            if it is not PubMed XML.
+    """
+    log = log if log is not None else ReadLog()
+    root = root_element(head_of(path))
+    if root not in RECORD_NAMES:
+        raise UserError(
+            f"{path}: root element {root or 'missing'}; expected one of {', '.join(RECORD_NAMES)}"
+        )
+    splitter = RecordSplitter(path, root, RECORD_NAMES[root], log)
+    for name, raw in splitter.records(utf8_chunks(path)):
+        try:
+            element = parse_record(raw, log)
+        except DamagedRecord as error:
+            log.damaged(f"{path.name}: {_nearest_pmid(raw)}: {error}")
+            continue
+        if name in ("DeleteCitation", "DeleteDocument"):
+            for pmid in element.iter("PMID"):
+                if (number := _number(pmid.text)) is not None:
+                    log.counts["deletions"] += 1
+                    yield Deletion(number)
+            continue
+        citation = _read_book(element) if name == "PubmedBookArticle" else _read_article(element)
+        record = citation.record(log.counts)
+        if record.pmid is None:
+            log.counts["no_pmid"] += 1
+        else:
+            log.counts["records"] += 1
+            yield record
+
+
+class _Citation:
+    """The elements of one citation that a record is made of, found in one walk."""
+
+    def __init__(self) -> None:
+        self.pmid: Any = None
+        self.pmcid: int | None = None
+        self.revised: Any = None
+        self.dates: list[Any] = []
+        """Elements with a Year or MedlineDate, the best first."""
+        self.titles: list[Any] = []
+        """ArticleTitle, VernacularTitle: the best first."""
+        self.abstracts: list[Any] = []
+        self.other_abstracts = 0
+        self.languages: list[str] = []
+        self.types: list[str] = []
+
+    def record(self, counts: Counter[str]) -> Record:
+        """Return the record, whose pmid is None if the citation has none."""
+        text = _abstract_text(self.abstracts[0], counts) if self.abstracts else ""
+        counts.update(
+            extra_abstract_unused=max(0, len(self.abstracts) - 1),
+            other_abstract_unused=self.other_abstracts,
+            without_abstract=not text,
+            only_other_abstract=not text and self.other_abstracts > 0,
+        )
+        return Record(
+            pmid=None if self.pmid is None else _number(self.pmid.text),
+            pmcid=self.pmcid,
+            version=1 if self.pmid is None else _number(self.pmid.get("Version"), 9) or 1,
+            title=next(filter(None, map(_title_text, self.titles)), ""),
+            text=text,
+            source=PUBMED_ABSTRACT,
+            year=next(filter(None, map(_year, self.dates)), None),
+            date_revised=None if self.revised is None else _iso_date(self.revised),
+            language=self.languages[0] if self.languages else "und",
+            publication_types=self.types,
+        )
+
+
+def _read_article(element: Any) -> _Citation:
+    """Collect from a PubmedArticle or a MedlineCitation."""
+    found = _Citation()
+    medline = element if element.tag == "MedlineCitation" else element.find("MedlineCitation")
+    other_ids: list[str] = []
+    for child in medline if medline is not None else ():
+        tag = child.tag
+        if tag == "PMID":
+            found.pmid = child if found.pmid is None else found.pmid
+        elif tag == "DateRevised":
+            found.revised = child
+        elif tag in ("DateCreated", "DateCompleted"):
+            found.dates.append(child)
+        elif tag == "Article":
+            _read_article_fields(child, found)
+        elif tag == "OtherAbstract":
+            found.other_abstracts += 1
+        elif tag == "OtherID":
+            other_ids.append(child.text or "")
+        elif tag == "CommentsCorrectionsList" and child.find(_RETRACTION_LINK) is not None:
+            found.types.append(RETRACTED)
+    ids = element.findall("PubmedData/ArticleIdList/ArticleId[@IdType='pmc']")
+    found.pmcid = _pmcid([identifier.text or "" for identifier in ids])
+    if found.pmcid is None:  # before 2018 it was an OtherID, among ids of other kinds
+        found.pmcid = _pmcid([text for text in other_ids if text.startswith("PMC")])
+    found.types = list(dict.fromkeys(found.types))
+    return found
+
+
+def _read_article_fields(article: Any, found: _Citation) -> None:
+    dates: list[Any] = []
+    vernacular: list[Any] = []
+    types: list[str] = []
+    for child in article:
+        tag = child.tag
+        if tag == "ArticleTitle":
+            found.titles.append(child)
+        elif tag == "VernacularTitle":
+            vernacular.append(child)
+        elif tag == "Abstract":
+            found.abstracts.append(child)
+        elif tag == "OtherAbstract":
+            found.other_abstracts += 1
+        elif tag == "Journal":
+            dates = child.findall("JournalIssue/PubDate") + dates
+        elif tag == "ArticleDate":
+            dates.append(child)
+        elif tag == "Language":
+            found.languages.append((child.text or "und").strip().lower())
+        elif tag == "PublicationTypeList":
+            types = [collapse(item.text or "") for item in child]
+    found.titles += vernacular
+    found.dates = dates + found.dates
+    found.types = [name for name in types if name] + found.types
+
+
+def _read_book(element: Any) -> _Citation:
+    """Collect from a PubmedBookArticle (GeneReviews, StatPearls and the like)."""
+    found = _Citation()
+    document = element.find("BookDocument")
+    if document is None:
+        return found
+    found.pmid = document.find("PMID")
+    found.revised = document.find("DateRevised")
+    found.dates = document.findall("Book/PubDate") + document.findall("ContributionDate")
+    found.titles = document.findall("ArticleTitle") or document.findall("Book/BookTitle")
+    found.titles += document.findall("VernacularTitle")
+    found.abstracts = document.findall("Abstract")
+    found.other_abstracts = len(document.findall("OtherAbstract"))
+    found.languages = [
+        (item.text or "und").strip().lower() for item in document.findall("Language")
+    ]
+    found.types = [collapse(item.text or "") for item in document.iterchildren("PublicationType")]
+    return found
+
+
+def _abstract_text(abstract: Any, counts: Counter[str]) -> str:
+    paragraphs = []
+    labelled = False
+    for part in abstract.iterchildren("AbstractText"):
+        text = _plain_text(part)
+        if not text:
+            continue
+        label = collapse(part.get("Label") or "").rstrip(":").rstrip()
+        if label and label.upper() != "UNLABELLED":
+            labelled = True
+            if not text.upper().startswith(label.upper() + ":"):
+                text = f"{label}: {text}"
+        paragraphs.append(text)
+    if labelled:
+        counts["structured_abstract"] += 1
+    if paragraphs and _TRUNCATED.search(paragraphs[-1]):
+        counts["truncated_abstract"] += 1
+        paragraphs[-1] = _TRUNCATED.sub("", paragraphs[-1])
+    return "\n".join(filter(None, paragraphs))
+
+
+def _plain_text(element: Any) -> str:
+    """Return the text of an element with inline markup: styles, sub- and superscripts, MathML."""
+    if len(element) == 0:
+        return collapse(element.text or "")
+    pieces: list[str] = []
+    _gather(element, pieces)
+    return collapse("".join(pieces))
+
+
+def _gather(element: Any, pieces: list[str]) -> None:
+    pieces.append(element.text or "")
+    for child in element:
+        name = local_name(child)
+        if name == "math":
+            pieces.append(math_text(child))
+        elif name == "sup":
+            inner: list[str] = []
+            _gather(child, inner)
+            pieces.append(superscript(pieces, "".join(inner)))
+        elif name in ("br", "break"):
+            pieces.append(" ")
+        else:
+            _gather(child, pieces)
+        pieces.append(child.tail or "")
+
+
+def _title_text(element: Any) -> str:
+    title = _without_brackets(_plain_text(element))
+    return "" if title.rstrip(".").lower() in _NO_TITLE else title
+
+
+def _without_brackets(title: str) -> str:
+    """Return "Title." for "[Title.]" or "[Title].", NLM's mark of a translated title."""
+    inside = title.removesuffix(".")
+    if not (inside.startswith("[") and inside.endswith("]")):
+        return title
+    depth = 0
+    for position, character in enumerate(inside):
+        depth += (character == "[") - (character == "]")
+        if depth == 0 and position < len(inside) - 1:
+            return title  # "[3H]dopamine ... [abstract]": two brackets, not one around all
+    inner = inside[1:-1].strip()
+    return inner if not inner or inner[-1] in ".?!" else inner + "."
+
+
+def _number(text: str | None, max_digits: int = 18) -> int | None:
+    digits = (text or "").strip()
+    valid = digits.isascii() and digits.isdigit() and len(digits) <= max_digits
+    return int(digits) if valid else None
+
+
+def _pmcid(texts: list[str]) -> int | None:
+    for text in texts:
+        if match := _PMCID.match(text):
+            return int(match[1])
+    return None
+
+
+def _year(element: Any) -> int | None:
+    """Return the year of a date element, also of a MedlineDate such as "1998 Dec-1999 Jan"."""
+    match = _YEAR.search(element.findtext("Year") or element.findtext("MedlineDate") or "")
+    return int(match[0]) if match else None
+
+
+def _iso_date(element: Any) -> str | None:
+    parts = [_number(element.findtext(name)) for name in ("Year", "Month", "Day")]
+    try:
+        return date(parts[0] or 0, parts[1] or 1, parts[2] or 1).isoformat()
+    except ValueError:
+        return None
+
+
+def _nearest_pmid(raw: bytes) -> str:
+    match = re.search(rb"<PMID[^>]*>\s*(\d+)", raw)
+    return f"PMID {match[1].decode()}" if match else "a citation without a readable PMID"

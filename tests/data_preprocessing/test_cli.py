@@ -1,0 +1,185 @@
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+import data_preprocessing.pack
+from data_preprocessing.__main__ import EXAMPLE, main, read_pmids
+from data_preprocessing.records import PUBMED_ABSTRACT, Record, write_parquet
+from modelzoo_mediswift.data.hdf5 import open_sequences
+from modelzoo_mediswift.errors import UserError
+
+STAGES = ("sample", "parse", "merge", "tokenizer", "pack", "finetune", "inspect")
+
+
+@pytest.fixture
+def packing(tmp_path: Path) -> list[str]:
+    """Arguments of a `pack` that works."""
+    (tmp_path / "records").mkdir()
+    for split, count in (("train", 4), ("validation", 1)):
+        records = [
+            Record(pmid=i, title="cells", text="rise in mice", source=PUBMED_ABSTRACT)
+            for i in range(count)
+        ]
+        write_parquet(tmp_path / "records" / f"{split}.parquet", records)
+    vocab = {w: i for i, w in enumerate(["cells", "rise", "in", "mice", "<|endoftext|>"])}
+    tokenizer = Tokenizer(models.WordLevel(vocab, unk_token="in"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.add_special_tokens(["<|endoftext|>"])
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    out = ["-t", str(tmp_path / "tokenizer.json"), "-o", str(tmp_path / "out")]
+    return ["pack", str(tmp_path / "records"), *out, "--max_sequence_length", "6"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_explains_itself(stage: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([stage, "--help"])
+    assert caught.value.code == 0
+    assert f"data_preprocessing {stage}" in capsys.readouterr().out
+
+
+def test_help_is_there_without_loading_any_stage() -> None:
+    program = (
+        "import sys, data_preprocessing.__main__ as cli\n"
+        "try: cli.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'h5py', 'lxml', 'numpy', 'pyarrow', 'tokenizers', 'torch'} & set(sys.modules)\n"
+        "sys.exit(f'loaded {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert all(stage in done.stdout for stage in STAGES)
+
+
+def test_torch_is_never_imported() -> None:
+    modules = ["pack", "write_hdf5", "finetune", "inspect_hdf5"]
+    program = (
+        f"import sys; from data_preprocessing import {', '.join(modules)}\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
+
+
+def test_pack_and_inspect(packing: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(packing) == 0
+    out = Path(packing[5])
+    assert capsys.readouterr().out.splitlines()[:5] == [
+        str(out / "train"),
+        "  sequences: 4",
+        "  tokens: 20",
+        "  tokens in the loss: 19",
+        "  documents: 4",
+    ]
+    assert len(open_sequences(out / "train")) == 4
+    assert main(["inspect", str(out), "-t", packing[3], "-i", "3", "-n", "9"]) == 0
+    shown = capsys.readouterr().out
+    assert "sequence 3 of 4" in shown
+    assert shown.rstrip().endswith("mice<|endoftext|>\n[-<|endoftext|> x 5-]")
+
+
+def test_corpus_layout(packing: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*packing, "--layout", "corpus", "--compression", "gzip"]) == 0
+    capsys.readouterr()
+    assert main(["inspect", packing[5], "--max_sequence_length", "4"]) == 0
+    assert "token 0 (corpus layout): sequence 0 of 4" in capsys.readouterr().out
+
+
+def test_a_user_s_mistake_is_one_line(
+    packing: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    packing[1] = "no/such/folder"
+    assert main(packing) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith("error: no/such/folder/train.parquet")
+    assert output.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "required: STAGE"),
+        (["pak"], "invalid choice: 'pak'"),
+        (["pack"], "required: DIR"),
+        (["pack", "x", "-t", "t", "-o", "o", "--max_sequence_length", "0"], "positive number"),
+    ],
+)
+def test_wrong_arguments(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_damaged_input_is_told_and_the_rest_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = (
+        "<PubmedArticleSet><PubmedArticle><MedlineCitation><PMID Version='1'>7</PMID><Article>"
+        "<ArticleTitle>T.</ArticleTitle><Abstract><AbstractText>A.</AbstractText></Abstract>"
+        "</Article></MedlineCitation></PubmedArticle></PubmedArticleSet>"
+    )
+    (tmp_path / "a.xml").write_text(whole)
+    (tmp_path / "b.xml").write_text("nothing of the kind")
+    out = tmp_path / "parsed"
+    assert main(["parse", str(tmp_path), "-o", str(out)]) == 2
+    output = capsys.readouterr()
+    assert "records: 1" in output.out
+    first, second = output.err.splitlines()
+    assert first.startswith("error: b.xml: neither PubMed XML nor JATS")
+    assert second == (
+        f"error: 1 of 2 files could not be read to the end; {out} holds what could be read"
+    )
+
+
+def test_interrupt_is_one_line(
+    packing: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(data_preprocessing.pack, "_cut", interrupted)
+    assert main(packing) == 130
+    assert capsys.readouterr().err == "interrupted; nothing half-written was kept\n"
+    assert list(Path(packing[5]).iterdir()) == []
+
+
+@pytest.mark.parametrize("content", ['{"12": "yes", "7": "no"}', '["12", 7]', "12\n7\n", " 7 12"])
+def test_pmids_from_several_forms(tmp_path: Path, content: str) -> None:
+    (tmp_path / "ids").write_text(content)
+    assert read_pmids(tmp_path / "ids") == {7, 12}
+
+
+def test_pmids_that_are_none(tmp_path: Path) -> None:
+    for content in ("12\nPMC7", '{"x": 1}', "[[1]]", "{"):
+        (tmp_path / "ids").write_text(content)
+        with pytest.raises(UserError, match="ids: not a list of PMIDs"):
+            read_pmids(tmp_path / "ids")
+    with pytest.raises(UserError, match="none: cannot be read"):
+        read_pmids(tmp_path / "none")
+
+
+def test_the_example_in_the_help_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    commands = EXAMPLE.replace("\\\n", " ").splitlines()[1:]
+    assert len(commands) == len(STAGES)
+    for command in commands:
+        python, dash_m, module, *arguments = shlex.split(command)
+        assert (python, dash_m, module) == ("python", "-m", "data_preprocessing")
+        if arguments[0] == "sample":
+            arguments += ["--scale", "0.1"]  # the whole takes three times as long
+        assert main(arguments) == 0, capsys.readouterr().err
+    for split in ("train", "validation"):
+        params = json.loads(Path(f"work/packed/{split}/data_params.json").read_text())
+        assert params["n_examples"] == len(open_sequences(f"work/packed/{split}"))
+    for split in ("train", "validation", "test"):
+        assert open_sequences(f"work/pubmedqa/{split}").params["counts"]["truncated"] == 0

@@ -1,0 +1,59 @@
+from html.entities import html5
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lxml import etree
+
+from data_preprocessing.entities import character, resolve
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("lsqb", "["),
+        ("plus", "+"),
+        ("percnt", "%"),
+        ("nbsp", "\u00a0"),
+        ("alpha", "α"),
+        ("b.alpha", "α"),
+        ("agr", "α"),
+        ("Agr", "Α"),
+        ("thgr", "θ"),
+        ("THgr", "Θ"),
+        ("Thgr", "Θ"),
+        ("sfgr", "ς"),
+        ("OHgr", "Ω"),
+        ("frac12", "½"),
+        ("nosuchname", None),
+        ("gr", None),
+    ],
+)
+def test_character(name: str, text: str | None) -> None:
+    assert character(name) == text
+
+
+def test_references_in_text_and_attributes_are_replaced() -> None:
+    document = '<p t="&percnt;">&lsqb;5&nbsp;&mu;g&rsqb;</p>'
+    assert resolve(document.encode()) == ('<p t="%">[5\u00a0μg]</p>'.encode(), 0)
+
+
+def test_xmls_own_and_numbers_stay() -> None:
+    document = b"<p>&lt;&gt;&amp;&quot;&apos;&#60;&#x3c; a & b</p>"
+    assert resolve(document) == (document, 0)
+
+
+def test_unknown_names_are_removed_and_counted() -> None:
+    assert resolve(b"<p>a&foo;b&bar.x;</p>") == (b"<p>ab</p>", 2)
+
+
+def test_cdata_and_comments_are_not_text_with_entities() -> None:
+    document = b"<p><![CDATA[&alpha;]]><!-- &alpha; -->&alpha;</p>"
+    assert resolve(document)[0].decode() == "<p><![CDATA[&alpha;]]><!-- &alpha; -->α</p>"
+
+
+@given(st.sampled_from(sorted(name[:-1] for name in html5 if name.endswith(";"))))
+def test_every_html_entity_gives_well_formed_xml(name: str) -> None:
+    """Also those that stand for markup themselves (&LT; &AMP; &nvlt;)."""
+    document, unknown = resolve(f"<p>&{name};</p>".encode())
+    assert (etree.fromstring(document).text, unknown) == (html5[name + ";"], 0)
