@@ -93,11 +93,12 @@ def read_tokenizer(path: Path, checkpoint: Checkpoint, origin: Path) -> Text:
         raise UserError(f"{path}: not the tokenizer that {origin} was trained with")
     try:
         tokenizer = Tokenizer.from_buffer(content)
-    except ValueError as error:
+    except Exception as error:  # `tokenizers` raises nothing more specific
         raise UserError(f"{path}: not a tokenizer.json: {error}") from error
     eos_id = tokenizer.token_to_id(END_OF_TEXT)
     if eos_id is None:
         raise UserError(f"{path}: has no {END_OF_TEXT}")
+    tokenizer.encode_special_tokens = True  # in a text they are characters, as in training
     return Text(
         lambda text: tokenizer.encode(text, add_special_tokens=False).ids,
         lambda ids: tokenizer.decode(ids),
