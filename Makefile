@@ -1,0 +1,73 @@
+# make demo    the whole path on the generated sample corpus, in minutes on two CPU cores
+# make test    environment, linters, type check, all tests
+# make check   linters and type check alone
+# make clean   remove what the demo made (the environment stays)
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := build/demo
+DATA := $(BIN)/python -m data_preprocessing
+
+.PHONY: demo test check clean
+.DELETE_ON_ERROR:
+
+$(VENV)/.installed: setup.cfg pyproject.toml constraints/local.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints/local.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints/local.txt --editable ".[dev]"
+	touch $@
+
+# --- The demo: each step is a command that a user would type. A step that is done is not repeated.
+
+$(DEMO)/sample/MANIFEST.json: | $(VENV)/.installed
+	$(DATA) sample $(DEMO)/sample
+
+$(DEMO)/parsed/counts.json: $(DEMO)/sample/MANIFEST.json
+	$(DATA) parse $(DEMO)/sample/pubmed $(DEMO)/sample/pmc -o $(DEMO)/parsed
+
+$(DEMO)/merged/counts.json: $(DEMO)/parsed/counts.json
+	$(DATA) merge $(DEMO)/parsed -o $(DEMO)/merged \
+	    --exclude_pmids $(DEMO)/sample/pubmedqa/test_ground_truth.json
+
+$(DEMO)/tokenizer.json: $(DEMO)/merged/counts.json
+	$(DATA) tokenizer $(DEMO)/merged -o $@ --vocab_size 2048
+
+$(DEMO)/pretrain_data/validation/data_params.json: $(DEMO)/tokenizer.json
+	$(DATA) pack $(DEMO)/merged -t $(DEMO)/tokenizer.json -o $(DEMO)/pretrain_data \
+	    --max_sequence_length 256
+
+$(DEMO)/finetune_data/test/data_params.json: $(DEMO)/tokenizer.json
+	$(DATA) finetune pubmedqa $(DEMO)/sample/pubmedqa -t $(DEMO)/tokenizer.json \
+	    -o $(DEMO)/finetune_data --max_sequence_length 256
+
+$(DEMO)/pretrain/checkpoint_300/meta.json: params/tiny_s75.yaml \
+    $(DEMO)/pretrain_data/validation/data_params.json
+	$(BIN)/python run.py CPU --params params/tiny_s75.yaml
+
+$(DEMO)/finetune/checkpoint_400/meta.json: params/finetune/pubmedqa_tiny.yaml \
+    $(DEMO)/pretrain/checkpoint_300/meta.json $(DEMO)/finetune_data/test/data_params.json
+	$(BIN)/python run.py CPU --params params/finetune/pubmedqa_tiny.yaml --resume
+
+# Before and after fine-tuning. `%` is a run and its last step, such as pretrain/checkpoint_300.
+$(DEMO)/%.scored: $(DEMO)/%/meta.json
+	$(BIN)/mediswift evaluate $(<D) --task pubmedqa --data $(DEMO)/sample/pubmedqa \
+	    --tokenizer $(DEMO)/tokenizer.json --batch_size 32
+	touch $@
+
+demo: $(DEMO)/pretrain/checkpoint_300.scored $(DEMO)/finetune/checkpoint_400.scored
+	@$(BIN)/mediswift report $(DEMO)/pretrain $(DEMO)/finetune \
+	    --corpus $(DEMO)/merged/counts.json --output $(DEMO)/report
+
+# --- Checks
+
+check: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: check
+	$(BIN)/pytest
+
+clean:
+	rm -rf build
