@@ -48,7 +48,7 @@ def checkerboard_mask(weight: Tensor, sparsity: float, generator: torch.Generato
 
     Column c is kept where floor(c * density) steps up; the shift makes columns even too.
     """
-    density = 1.0 - sparsity
+    density = 1.0 - float(np.float32(sparsity))  # cstorch rounds the level to single precision
     columns = weight.shape[-1]
     # One kept weight every 1/density columns: a row that long beyond the end keeps rolls even.
     padding = math.ceil(columns / density + 1e-5)
