@@ -236,17 +236,10 @@ SPARSITY: Mapping[str, Refused] = {
         "is Release 2.1.1's key: write `- LogSparsity: {}` under trainer.init.callbacks", ()
     ),
     "groups": Refused("write the blocks as a list directly under `sparsity`", ()),
-    "update": Refused("a mask that changes in training is not supported yet"),
-    "drop_fraction": Refused("a mask that changes in training is not supported yet"),
-    "balance_in_groups": Refused("a mask that changes in training is not supported yet"),
-    "balance_out_groups": Refused("a mask that changes in training is not supported yet"),
-    "ema_beta": Refused("a mask that changes in training is not supported yet"),
+    "ema_beta": Refused("is not in Model Zoo 2.10's library either; leave it out"),
 }
 
 ALGORITHMS: Mapping[str, str] = {
-    "gmp": "gradual magnitude pruning (gmp) is not supported yet",
-    "set": "sparse evolutionary training (set) is not supported yet",
-    "rigl": "RigL (rigl) is not supported yet",
     "group": "write the blocks as a list directly under `sparsity`",
 }
 

@@ -72,22 +72,9 @@ AT = "10: trainer.init.sparsity"
         ),
         ("[0.5]", f"{AT}.0: expected a mapping, got 0.5"),
         (
-            "{sparsity: 0.5, algorithm: rigl}",
-            f"{AT}.algorithm: RigL (rigl) is not supported yet; supported: static",
-        ),
-        (
-            "{sparsity: 0.5, algorithm: SET}",
-            f"{AT}.algorithm: sparse evolutionary training (set) is not supported yet; "
-            "supported: static",
-        ),
-        (
-            "{sparsity: 0.5, algorithm: gmp}",
-            f"{AT}.algorithm: gradual magnitude pruning (gmp) is not supported yet; "
-            "supported: static",
-        ),
-        (
             "{sparsity: 0.5, algorithm: statc}",
-            f'{AT}.algorithm: unknown algorithm "statc"; did you mean "static"? (known: static)',
+            f'{AT}.algorithm: unknown algorithm "statc"; did you mean "static"? '
+            "(known: gmp, rigl, set, static)",
         ),
         (
             "{sparsity: 0.5, init_method: randm}",
@@ -102,7 +89,8 @@ AT = "10: trainer.init.sparsity"
         (
             "{sparsity: 0.5, seed: 1}",
             f'{AT}.seed: unknown key "seed" '
-            "(known: algorithm, init_method, param_filter, sparsity)",
+            "(known: algorithm, balance_in_groups, balance_out_groups, drop_fraction, "
+            "init_method, param_filter, sparsity, update)",
         ),
         (
             "{sparsity: 0.5, type: static}",

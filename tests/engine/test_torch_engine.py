@@ -10,7 +10,7 @@ from modelzoo_mediswift.model.gpt3 import GPT3
 from modelzoo_mediswift.optim.adamw import AdamW
 from modelzoo_mediswift.optim.schedules import ConstantLR
 from modelzoo_mediswift.sparsity.filters import SparsityRule
-from modelzoo_mediswift.sparsity.static import Static
+from modelzoo_mediswift.sparsity.masking import Masking
 
 CPU = torch.device("cpu")
 
@@ -30,7 +30,7 @@ def make_engine(
     *, sparsity: float | None = 0.75, micro=None, accumulate=1, **update
 ) -> TorchEngine:
     model = make_model()
-    static = Static(model, [SparsityRule(sparsity)], seed=0) if sparsity else None
+    static = Masking(model, [SparsityRule(sparsity)], seed=0) if sparsity else None
     optimizer = AdamW(model, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
     settings = Update(optimizer, ConstantLR(1e-2), static, grad_accum_steps=accumulate, **update)
     return TorchEngine(model, CPU, settings, micro_batch_size=micro)
@@ -86,7 +86,7 @@ def test_the_reported_norm_is_of_masked_gradients_before_clipping():
     from modelzoo_mediswift.model.loss import summed_loss
 
     (summed_loss(plain.model, ids, labels, None)[0] / 48).backward()
-    plain.update.sparsity.mask_gradients()
+    plain.update.sparsity.mask_gradients(1)
     norm = math.sqrt(sum(float(p.grad.square().sum()) for p in plain.model.parameters()))
     assert seen == pytest.approx([norm], rel=1e-5)
 
