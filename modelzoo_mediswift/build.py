@@ -117,7 +117,8 @@ def _schedule(config: SchedulerConfig) -> schedules.Schedule:
     return getattr(schedules, config.key)(**config.arguments())
 
 
-def _sparsity_rule(block: SparsityConfig) -> SparsityRule:
+def build_sparsity_rule(block: SparsityConfig) -> SparsityRule:
+    """One block of the YAML's `sparsity`."""
     drop = DROP_FRACTION if block.drop_fraction is None else block.drop_fraction
     return SparsityRule(
         _sparsity_schedule(block.sparsity),
@@ -134,7 +135,7 @@ def _sparsity_rule(block: SparsityConfig) -> SparsityRule:
 def _sparsity_schedule(config: float | ScheduleConfig) -> float | sparsity_schedules.Schedule:
     if isinstance(config, float):
         return config
-    arguments = dict(config)
+    arguments = config.model_dump()
     return sparsity_schedules.SCHEDULES[arguments.pop("type")](**arguments)
 
 
@@ -177,7 +178,7 @@ def build_fit(
     loader = _train_loader(fit.train_dataloader, source, init.model)
     validation = _validation(fit.val_dataloader, init)
     model = build_model(init.model, seed)
-    rules = [_sparsity_rule(block) for block in init.sparsity]
+    rules = [build_sparsity_rule(block) for block in init.sparsity]
     sparsity = Masking(model, rules, seed) if rules else None
 
     path = _start_path(config, model_dir, resume)

@@ -11,8 +11,9 @@ import warnings
 import pytest
 import torch
 
+from modelzoo_mediswift.build import build_sparsity_rule
+from modelzoo_mediswift.config.sparsity import SparsityConfig
 from modelzoo_mediswift.optim.adamw import AdamW
-from modelzoo_mediswift.sparsity import schedules
 from modelzoo_mediswift.sparsity.filters import SparsityRule
 from modelzoo_mediswift.sparsity.masking import ALGORITHMS, Masking
 from modelzoo_mediswift.sparsity.set import SET
@@ -36,12 +37,18 @@ class GlobalSET(SET):
 class Network(torch.nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        torch.manual_seed(5)
         self.first = torch.nn.Linear(12, 24)
         self.second = torch.nn.Linear(24, 12)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.second(torch.tanh(self.first(x)))
+
+
+@torch.no_grad()
+def initialize(model: torch.nn.Module) -> None:
+    generator = torch.Generator().manual_seed(5)
+    for parameter in model.parameters():
+        parameter.copy_(0.2 * torch.randn(parameter.shape, generator=generator))
 
 
 def loss(model: torch.nn.Module, step: int) -> torch.Tensor:
@@ -50,24 +57,29 @@ def loss(model: torch.nn.Module, step: int) -> torch.Tensor:
     return (model(x) - torch.randn(6, 12, generator=generator)).square().mean()
 
 
-def library(config: object, steps: int) -> tuple[torch.nn.Module, list[dict], object]:
-    """Train with the library; the state after each step, moments included."""
-    backend = cstorch.current_backend() or cstorch.backend("CPU")
+@pytest.fixture(scope="module")
+def backend() -> object:
+    return cstorch.backend("CPU")
+
+
+def library(backend: object, config: object) -> list[dict[str, torch.Tensor]]:
+    """The state before the first step and after each, moments included."""
     with backend.device:
         model = Network()
+    initialize(model)
     sparsity = cstorch.sparse.configure(config)
-    model.apply(sparsity)
+    sparsity.apply(model)
     algorithms = [sparsity[i] for i in range(len(sparsity._groups))]
     for algorithm in algorithms:
         algorithm.initialize()
-    optimizer = cstorch.optim.AdamW(
-        model.parameters(), lr=1e-2, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1
-    )
-    for group in optimizer.param_groups:
-        group["weight_decay"] = 0.0
+    groups = [
+        {"params": [p for p in model.parameters() if p.dim() == 2], "weight_decay": 0.1},
+        {"params": [p for p in model.parameters() if p.dim() == 1], "weight_decay": 0.0},
+    ]
+    optimizer = cstorch.optim.AdamW(groups, lr=1e-2, betas=(0.9, 0.95), eps=1e-8)
     optimizer.apply(sparsity)
-    states = [_library_state(model, optimizer)]
-    for step in range(1, steps + 1):
+    states = []
+    for step in range(1, STEPS + 1):
         loss(model, step).backward()
         torch.manual_seed(step)
         optimizer.step()
@@ -75,13 +87,86 @@ def library(config: object, steps: int) -> tuple[torch.nn.Module, list[dict], ob
         for algorithm in algorithms:
             if hasattr(algorithm, "drop_fraction"):
                 algorithm.drop_fraction.cache_clear()
-        states.append(_library_state(model, optimizer))
+        states.append(state(model, optimizer))
     return states
 
 
-def _library_state(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict:
-    state = {n: t.detach().clone() for n, t in model.state_dict().items()}
+def native(rules: list[SparsityRule]) -> list[dict[str, torch.Tensor]]:
+    """The same with this project's masks and optimizer."""
+    model = Network()
+    initialize(model)
+    masking = Masking(model, rules, seed=0)
+    optimizer = AdamW(model, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
+    states = []
+    for step in range(1, STEPS + 1):
+        loss(model, step).backward()
+        masking.mask_gradients(step)
+        torch.manual_seed(step)
+        optimizer.step(step - 1, 1e-2)
+        for changed in masking.change_masks(step):
+            optimizer.mask_moments(changed.weight, changed.mask)
+        optimizer.zero_grad()
+        states.append(state(model, optimizer.torch_optimizer))
+    return states
+
+
+def state(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    tensors = {n: t.detach().clone() for n, t in model.state_dict().items()}
     for name, parameter in model.named_parameters():
         for key in ("exp_avg", "exp_avg_sq"):
-            state[f"{name}.{key}"] = optimizer.state[parameter][key].detach().clone()
-    return state
+            tensors[f"{name}.{key}"] = optimizer.state[parameter][key].detach().clone()
+    return tensors
+
+
+# Not every step: Adam's first update of all weights grown together has the same size, and which
+# of them is smallest right after it is rounding.
+FREQ = {"freq": 2}
+LINEAR = {"type": "linear", "init": 0.1, "slope": 0.03}
+COSINE = {"type": "cosine", "init": 0.4, "half_period": 20}
+EXP = {"type": "exp", "init": 0.0, "gamma": math.log(0.9), "final": 0.9}
+POWER = {"type": "power", "init": 0.9, "beta": 0.95}
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        [{"algorithm": "static", "sparsity": 0.75}],
+        [{"algorithm": "static", "sparsity": 0.6, "init_method": "checkerboard"}],
+        [{"algorithm": "gmp", "sparsity": LINEAR}],
+        [{"algorithm": "gmp", "sparsity": EXP, "update": {"freq": 3}}],
+        [{"algorithm": "gmp", "sparsity": EXP, "update": {"freq": 5, "start": 4, "stop": 18}}],
+        [{"algorithm": "gmp", "sparsity": [0.3, 0.5, 0.7, 0.9], "update": {"freq": 7}}],
+        [{"algorithm": "gmp", "sparsity": LINEAR, "update": {"steps": [2, 3, 11]}}],
+        [{"algorithm": "set", "sparsity": 0.75, "update": {"freq": 2}}],
+        [{"algorithm": "set", "sparsity": 0.9, "update": FREQ, "drop_fraction": COSINE}],
+        [{"algorithm": "set", "sparsity": 0.5, "update": FREQ, "drop_fraction": [0.1, 0.4, 0.2]}],
+        [{"algorithm": "set", "sparsity": POWER, "update": {"freq": 3}, "drop_fraction": 0.5}],
+        [{"algorithm": "rigl", "sparsity": 0.75, "update": {"freq": 2, "stop": 15}}],
+        [{"algorithm": "rigl", "sparsity": 0.9, "update": FREQ, "drop_fraction": COSINE}],
+        [{"algorithm": "rigl", "sparsity": 0.6, "balance_in_groups": 3, "update": {"freq": 4}}],
+        [{"algorithm": "rigl", "sparsity": 0.6, "balance_out_groups": 4, "update": {"freq": 4}}],
+        [{"algorithm": "rigl", "sparsity": 0.8, "update": {"freq": 6, "start": 5}}],
+        [
+            {"algorithm": "rigl", "sparsity": 0.5, "param_filter": "first*"},
+            {"algorithm": "gmp", "sparsity": LINEAR, "param_filter": ["*.weight"]},
+        ],
+    ],
+    ids=str,
+)
+def test_step_for_step(backend, monkeypatch, blocks):
+    monkeypatch.setitem(ALGORITHMS, "set", GlobalSET)
+    blocks = [{"init_method": "topk", **block} for block in blocks]
+    theirs, ours = library(backend, blocks), native([rule(block) for block in blocks])
+    for step, (one, other) in enumerate(zip(theirs, ours, strict=True), start=1):
+        assert one.keys() == other.keys()
+        for name, tensor in one.items():
+            if name.endswith("_mask"):
+                assert tensor.equal(other[name]), f"step {step}: {name}"
+            else:
+                torch.testing.assert_close(other[name], tensor, rtol=1e-4, atol=1e-6)
+    assert any(name.endswith("_mask") for name in ours[0])
+
+
+def rule(block: dict) -> SparsityRule:
+    config = SparsityConfig.model_validate(block)
+    return build_sparsity_rule(config)
