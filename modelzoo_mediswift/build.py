@@ -8,6 +8,7 @@ import platform
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -439,16 +440,19 @@ def _cadence(init: InitConfig, start: int, total: int) -> Cadence:
 
 def _callbacks(init: InitConfig, sparsity: Masking | None) -> list[Callback]:
     callbacks: list[Callback] = []
+    changing = None
     if sparsity is not None:
         every = levels(sparsity.parameters)
         each = init.callback(LogSparsity) is not None
+        if each and sparsity.dynamic:
+            changing = partial(levels, sparsity.parameters)
         callbacks.append(SparsityTable(every if each else levels_by_kind(every)))
     if init.show_progress:
         callbacks.append(ProgressLogger())
-    callbacks.append(JsonLog())
+    callbacks.append(JsonLog(changing))
     if init.tensorboard is not None:
         from modelzoo_mediswift.trainer.callbacks.tensorboard_log import TensorBoardLogger
 
         directory = init.tensorboard.summary_dir
-        callbacks.append(TensorBoardLogger(Path(directory) if directory else None))
+        callbacks.append(TensorBoardLogger(Path(directory) if directory else None, changing))
     return callbacks

@@ -222,14 +222,8 @@ LOGGERS: Mapping[str, str] = {
 }
 
 SPARSITY: Mapping[str, Refused] = {
-    "type": Refused("is Release 2.1.1's key: write `algorithm`", ()),
     "param_name_patterns": Refused(
         "is Release 2.1.1's key: write `param_filter`, with globs in place of regular expressions",
-        (),
-    ),
-    "schedule": Refused(
-        "write `sparsity` for the level (in Release 2.1.1 this key said when to update the "
-        "mask: `update` since 2.2)",
         (),
     ),
     "add_summaries": Refused(
