@@ -131,7 +131,9 @@ def test_the_worked_files_run_and_log_their_levels(run_files, name):
 
 
 @pytest.mark.slow
-def test_kill_9_at_random_moments_then_resume_is_bit_identical(run_files):
+@pytest.mark.parametrize("sparsity", ["{algorithm: static, sparsity: 0.75}", DYNAMIC["set"]])
+def test_kill_9_at_random_moments_then_resume_is_bit_identical(run_files, sparsity):
+    change("{algorithm: static, sparsity: 0.75}", sparsity)
     assert train("--model_dir", "straight") == 0
     command = [sys.executable, str(RUN), "CPU", "-p", "sparse.yaml", "-o", "killed"]
     log = Path("killed/log.jsonl")

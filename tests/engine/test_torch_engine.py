@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from modelzoo_mediswift.optim.adamw import AdamW
 from modelzoo_mediswift.optim.schedules import ConstantLR
 from modelzoo_mediswift.sparsity.filters import SparsityRule
 from modelzoo_mediswift.sparsity.masking import Masking
+from modelzoo_mediswift.sparsity.schedules import Every
 
 CPU = torch.device("cpu")
 
@@ -134,3 +136,42 @@ def test_state_round_trip_is_bit_identical():
     assert resumed == losses[3:]
     for name, tensor in straight.state().model.items():
         assert torch.equal(tensor, second.state().model[name]), name
+
+
+def make_dynamic(algorithm: str, micro: int | None = None) -> TorchEngine:
+    engine = make_engine(sparsity=None, micro=micro)
+    rule = SparsityRule(0.75, algorithm=algorithm, updates=Every(2))
+    masking = Masking(engine.model, [rule], seed=0)
+    engine.update = replace(engine.update, sparsity=masking)
+    return engine
+
+
+@pytest.mark.parametrize("algorithm", ["set", "rigl"])
+def test_dropped_weights_lose_value_and_moments_at_the_change(algorithm):
+    engine = make_dynamic(algorithm)
+    parameters = engine.update.sparsity.parameters
+    masks = {p.name: p.mask.clone() for p in parameters}
+    seen = []
+
+    def check(result):
+        state = engine.update.optimizer.state()
+        for p in parameters:
+            for tensor in (p.weight, *(state[f"{p.name}.{m}"] for m in ("exp_avg", "exp_avg_sq"))):
+                assert torch.count_nonzero(tensor[~p.mask]) == 0
+            assert int(p.mask.sum()) == p.mask.numel() // 4
+        seen.append([not p.mask.equal(masks[p.name]) for p in parameters])
+        return True
+
+    engine.train([batch(i) for i in range(3)], 0, 3, 1, check)
+    assert not any(seen[0])
+    assert all(seen[1])
+
+
+def test_rigl_sees_the_gradient_of_the_whole_batch():
+    whole, split = make_dynamic("rigl"), make_dynamic("rigl", micro=2)
+    for engine in (whole, split):
+        run(engine, [batch(i) for i in range(2)], 2)
+    for a, b in zip(
+        whole.update.sparsity.parameters, split.update.sparsity.parameters, strict=True
+    ):
+        assert a.mask.equal(b.mask)
