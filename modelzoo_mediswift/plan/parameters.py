@@ -61,6 +61,8 @@ class ParameterCounts:
     kinds: tuple[KindCount, ...]
     regrowth: float = 0.0
     """Masked weights of the decoder's matrices whose gradients RigL needs, mean per step."""
+    kept_gradients: int = 0
+    """Gradients that RigL keeps beside the masked ones, in the steps before its changes."""
 
 
 def parameter_shapes(model: Model) -> dict[str, Shape]:
@@ -163,6 +165,9 @@ def count_parameters(
             shares[id(chosen[name])] * (math.prod(shapes[name]) - kept[name])
             for name in matrices
             if name in chosen
+        ),
+        kept_gradients=sum(
+            math.prod(shapes[name]) for name, block in chosen.items() if shares[id(block)] > 0
         ),
     )
 

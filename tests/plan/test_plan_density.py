@@ -7,6 +7,7 @@ from modelzoo_mediswift.config import sparsity_schedule as config
 from modelzoo_mediswift.config.sparsity import SparsityConfig
 from modelzoo_mediswift.plan.density import gradient_share, mean_sparsity
 from modelzoo_mediswift.plan.inputs import SparsityBlock
+from modelzoo_mediswift.plan.memory import training_memory
 from modelzoo_mediswift.plan.parameters import count_parameters
 
 
@@ -64,7 +65,11 @@ def test_rigls_gradients():
     assert gradient_share(rigl, 300) == 11 / 300
     assert gradient_share(block(algorithm="set", sparsity=0.75), 300) == 0.0
     # 192 weights, 48 kept; the gradients of 144 in 11 of 300 steps.
-    assert count_parameters(Model(), [rigl], 300).regrowth == pytest.approx(144 * 11 / 300)
+    counts = count_parameters(Model(), [rigl], 300)
+    assert counts.regrowth == pytest.approx(144 * 11 / 300)
+    assert counts.kept_gradients == 192
+    memory = training_memory(Model(), counts, sequences=1, sequence_length=5, mixed=False)
+    assert memory.gradients - memory.weights == 4 * 192
 
 
 @pytest.mark.parametrize(

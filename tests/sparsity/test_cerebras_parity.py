@@ -7,12 +7,17 @@ moves on. These tests empty that cache after each step, and so compare with what
 
 import math
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 
 from modelzoo_mediswift.build import build_sparsity_rule
+from modelzoo_mediswift.config.dump import to_dict
+from modelzoo_mediswift.config.load import load_config
 from modelzoo_mediswift.config.sparsity import SparsityConfig
+from modelzoo_mediswift.model.gpt3 import GPT3
 from modelzoo_mediswift.optim.adamw import AdamW
 from modelzoo_mediswift.sparsity.filters import SparsityRule
 from modelzoo_mediswift.sparsity.masking import ALGORITHMS, Masking
@@ -40,8 +45,29 @@ class Network(torch.nn.Module):
         self.first = torch.nn.Linear(12, 24)
         self.second = torch.nn.Linear(24, 12)
 
+    def loss(self, step: int) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(step)
+        x, y = torch.randn(2, 6, 12, generator=generator)
+        return (self(x) - y).square().mean()
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.second(torch.tanh(self.first(x)))
+
+
+class Decoder(GPT3):
+    def __init__(self) -> None:
+        super().__init__(
+            vocab_size=64,
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_heads=4,
+            filter_size=128,
+            max_position_embeddings=16,
+        )
+
+    def loss(self, step: int) -> torch.Tensor:
+        ids = torch.randint(64, (8, 17), generator=torch.Generator().manual_seed(step))
+        return cross_entropy(self(ids[:, :-1]).flatten(0, 1), ids[:, 1:].flatten())
 
 
 @torch.no_grad()
@@ -51,21 +77,17 @@ def initialize(model: torch.nn.Module) -> None:
         parameter.copy_(0.2 * torch.randn(parameter.shape, generator=generator))
 
 
-def loss(model: torch.nn.Module, step: int) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(step)
-    x = torch.randn(6, 12, generator=generator)
-    return (model(x) - torch.randn(6, 12, generator=generator)).square().mean()
-
-
 @pytest.fixture(scope="module")
 def backend() -> object:
     return cstorch.backend("CPU")
 
 
-def library(backend: object, config: object) -> list[dict[str, torch.Tensor]]:
+def library(
+    backend: object, config: object, kind: type = Network, steps: int = STEPS
+) -> list[dict[str, torch.Tensor]]:
     """The state before the first step and after each, moments included."""
     with backend.device:
-        model = Network()
+        model = kind()
     initialize(model)
     sparsity = cstorch.sparse.configure(config)
     sparsity.apply(model)
@@ -79,34 +101,38 @@ def library(backend: object, config: object) -> list[dict[str, torch.Tensor]]:
     optimizer = cstorch.optim.AdamW(groups, lr=1e-2, betas=(0.9, 0.95), eps=1e-8)
     optimizer.apply(sparsity)
     states = []
-    for step in range(1, STEPS + 1):
-        loss(model, step).backward()
+    for step in range(1, steps + 1):
+        loss = model.loss(step)
+        loss.backward()
         torch.manual_seed(step)
         optimizer.step()
         optimizer.zero_grad()
         for algorithm in algorithms:
             if hasattr(algorithm, "drop_fraction"):
                 algorithm.drop_fraction.cache_clear()
-        states.append(state(model, optimizer))
+        states.append({"loss": loss.detach()} | state(model, optimizer))
     return states
 
 
-def native(rules: list[SparsityRule]) -> list[dict[str, torch.Tensor]]:
+def native(
+    rules: list[SparsityRule], kind: type = Network, steps: int = STEPS
+) -> list[dict[str, torch.Tensor]]:
     """The same with this project's masks and optimizer."""
-    model = Network()
+    model = kind()
     initialize(model)
     masking = Masking(model, rules, seed=0)
     optimizer = AdamW(model, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
     states = []
-    for step in range(1, STEPS + 1):
-        loss(model, step).backward()
+    for step in range(1, steps + 1):
+        loss = model.loss(step)
+        loss.backward()
         masking.mask_gradients(step)
         torch.manual_seed(step)
         optimizer.step(step - 1, 1e-2)
         for changed in masking.change_masks(step):
             optimizer.mask_moments(changed.weight, changed.mask)
         optimizer.zero_grad()
-        states.append(state(model, optimizer.torch_optimizer))
+        states.append({"loss": loss.detach()} | state(model, optimizer.torch_optimizer))
     return states
 
 
@@ -165,6 +191,35 @@ def test_step_for_step(backend, monkeypatch, blocks):
             else:
                 torch.testing.assert_close(other[name], tensor, rtol=1e-4, atol=1e-6)
     assert any(name.endswith("_mask") for name in ours[0])
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"algorithm": "gmp", "sparsity": EXP, "update": {"freq": 3}},
+        {"algorithm": "set", "sparsity": 0.75, "update": {"freq": 5}, "drop_fraction": COSINE},
+        {"algorithm": "rigl", "sparsity": 0.75, "update": {"freq": 5}, "balance_out_groups": 4},
+    ],
+    ids=str,
+)
+def test_a_decoder_for_fifty_steps(backend, monkeypatch, block):
+    monkeypatch.setitem(ALGORITHMS, "set", GlobalSET)
+    block = {"init_method": "topk", **block}
+    theirs = library(backend, block, Decoder, 50)
+    ours = native([rule(block)], Decoder, 50)
+    for step, (one, other) in enumerate(zip(theirs, ours, strict=True), start=1):
+        assert float(other["loss"]) == pytest.approx(float(one["loss"]), abs=1e-5)
+        for name, tensor in one.items():
+            if name.endswith("_mask"):
+                assert tensor.equal(other[name]), f"step {step}: {name}"
+
+
+@pytest.mark.parametrize("name", ["gmp", "set", "rigl"])
+def test_the_library_reads_what_we_write(backend, name):
+    config = load_config(Path(__file__).parents[2] / "params" / "sparsity" / f"{name}.yaml")
+    blocks = to_dict(config)["trainer"]["init"]["sparsity"]
+    group = cstorch.sparse.configure(blocks)
+    assert [type(group[i]).__name__.lower() for i in range(len(blocks))] == [name] * len(blocks)
 
 
 def rule(block: dict) -> SparsityRule:
