@@ -92,7 +92,7 @@ def checkerboard_mask(
 
     Column c is kept where floor(c * density) steps up; the shift makes columns even too.
     """
-    density = 1.0 - sparsity
+    density = 1.0 - float(np.float32(sparsity))  # cstorch rounds the level to single precision
     if density <= 0.0:
         return torch.zeros_like(weight, dtype=torch.bool, device="cpu")
     columns = weight.shape[-1]
