@@ -138,6 +138,19 @@ def test_state_round_trip_is_bit_identical():
         assert torch.equal(tensor, second.state().model[name]), name
 
 
+def test_bf16_keeps_weights_in_fp32_and_the_loss_close():
+    plain, half = make_engine(), make_engine()
+    half.autocast = torch.bfloat16
+    batches = [batch(i) for i in range(4)]
+    losses = run(plain, batches, 4), run(half, batches, 4)
+    # bf16 has 8 bits of precision; a loss near ln 40 = 3.7 is off by a few of its last ones.
+    assert losses[1] == pytest.approx(losses[0], abs=0.03)
+    assert losses[1] != losses[0]
+    assert all(p.dtype == torch.float32 for p in half.model.parameters())
+    for parameter in half.update.sparsity.parameters:
+        assert torch.count_nonzero(parameter.weight[~parameter.mask]) == 0
+
+
 def make_dynamic(algorithm: str, micro: int | None = None) -> TorchEngine:
     engine = make_engine(sparsity=None, micro=micro)
     rule = SparsityRule(0.75, algorithm=algorithm, updates=Every(2))
@@ -175,16 +188,3 @@ def test_rigl_sees_the_gradient_of_the_whole_batch():
         whole.update.sparsity.parameters, split.update.sparsity.parameters, strict=True
     ):
         assert a.mask.equal(b.mask)
-
-
-def test_bf16_keeps_weights_in_fp32_and_the_loss_close():
-    plain, half = make_engine(), make_engine()
-    half.autocast = torch.bfloat16
-    batches = [batch(i) for i in range(4)]
-    losses = run(plain, batches, 4), run(half, batches, 4)
-    # bf16 has 8 bits of precision; a loss near ln 40 = 3.7 is off by a few of its last ones.
-    assert losses[1] == pytest.approx(losses[0], abs=0.03)
-    assert losses[1] != losses[0]
-    assert all(p.dtype == torch.float32 for p in half.model.parameters())
-    for parameter in half.update.sparsity.parameters:
-        assert torch.count_nonzero(parameter.weight[~parameter.mask]) == 0
