@@ -138,7 +138,7 @@ def drop_and_grow(
 def _top(parts: Tensor, count: int) -> Tensor:
     """In each row exactly `count` True, at the largest scores."""
     mask = torch.zeros_like(parts, dtype=torch.bool)
-    return mask.scatter_(1, torch.topk(parts, count, dim=1).indices, True)
+    return mask.scatter_(1, torch.topk(parts, count, dim=1, sorted=False).indices, True)
 
 
 INIT_METHODS: dict[str, Callable[[Tensor, float, torch.Generator, Groups], Tensor]] = {
