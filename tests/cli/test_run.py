@@ -211,8 +211,3 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_continues(run_files, c
     assert "run/checkpoint_5 (--checkpoint_path)" in err
     assert train("--checkpoint_path", "run/checkpoint_5") == 0
     assert_same_end("straight", "run")
-
-
-def test_csx_gives_a_clear_message(run_files, capsys):
-    assert main(["CSX", "-p", "sparse.yaml"]) == 2
-    assert "Cerebras system is not part of this version" in capsys.readouterr().err
