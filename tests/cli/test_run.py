@@ -273,8 +273,3 @@ def test_a_model_dir_that_cannot_be_made_is_one_line(run_files, capsys):
     Path("file").touch()
     assert train("--model_dir", "file/run") == 2
     assert "error: file/run: Not a directory" in capsys.readouterr().err
-
-
-def test_csx_gives_a_clear_message(run_files, capsys):
-    assert main(["CSX", "-p", "sparse.yaml"]) == 2
-    assert "Cerebras system is not part of this version" in capsys.readouterr().err
