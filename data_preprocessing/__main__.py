@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     stages = parser.add_subparsers(metavar="STAGE", required=True)
     for add in (
         _add_sample,
+        _add_fetch,
         _add_parse,
         _add_merge,
         _add_tokenizer,
@@ -72,6 +73,50 @@ def _sample(out: Path, seed: int, scale: float) -> None:
 
     counts: Any = write_sample(out, seed=seed, scale=scale)["counts"]
     _print_counts(f"sample corpus in {out}", counts)
+
+
+def _add_fetch(stages: Any) -> None:
+    from data_preprocessing.file_sets import FILE_SETS, NLM
+
+    stage = _stage(stages, "fetch", _fetch, "bring NLM's files here, verified; again: what is new")
+    stage.add_argument("out", type=Path, metavar="OUT", help="folder, with one folder per set")
+    stage.add_argument(
+        "--sets",
+        nargs="+",
+        default=list(FILE_SETS),
+        choices=list(FILE_SETS),
+        metavar="SET",
+        help=", ".join(FILE_SETS),
+    )
+    stage.add_argument("--base_url", default=NLM, help="NLM, any mirror of it, or a local folder")
+    stage.add_argument(
+        "--names", type=Path, metavar="FILE", help="names of the files, instead of the listing"
+    )
+    stage.add_argument("--newest", type=_positive, metavar="N", help="only the last N of each set")
+    stage.add_argument("--connections", type=_positive, default=3, help="at the same time")
+    stage.add_argument(
+        "--interval", type=float, default=0.34, help="seconds between two requests, at least"
+    )
+    stage.add_argument("--prune", action="store_true", help="remove what the server has removed")
+
+
+def _fetch(out: Path, sets: list[str], names: Path | None, **options: Any) -> None:
+    from data_preprocessing.fetch import fetch_files
+
+    listed = None if names is None else _read_words(names)
+    report = fetch_files(out, sets, names=listed, **options)
+    failed = 0
+    for name, told in report.items():
+        shown = {key: len(told[key]) for key in ("new", "changed", "gone", "failed")}
+        _print_counts(
+            str(out / name), {"listed": told["listed"], "unchanged": told["unchanged"], **shown}
+        )
+        for file, error in told["failed"].items():
+            failed += 1
+            print(f"error: {file}: {error}", file=sys.stderr)
+    if failed:
+        total = sum(len(t["new"]) + len(t["changed"]) + t["unchanged"] for t in report.values())
+        raise UserError(f"{failed} of {total + failed} files could not be fetched; run it again")
 
 
 def _add_parse(stages: Any) -> None:
@@ -255,6 +300,13 @@ def _inspect(
     decoder = None if tokenizer is None else load_tokenizer(tokenizer)
     for number in range(index, min(index + count, max(len(source), index + 1))):
         print(describe_sequence(source, number, decoder, colour=sys.stdout.isatty()))
+
+
+def _read_words(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from None
 
 
 def read_pmids(path: Path) -> set[int]:
