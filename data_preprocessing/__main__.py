@@ -8,10 +8,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from data_preprocessing.only_one import only_one
+from data_preprocessing.pmid_lists import read_pmids
 from modelzoo_mediswift.errors import UserError
 
 EXAMPLE = """\
-the whole way, on the sample corpus:
+the whole way, in one command:
+  python -m data_preprocessing run data_preprocessing/configs/sample.yaml
+
+the same, stage by stage:
   python -m data_preprocessing sample work/sample
   python -m data_preprocessing parse work/sample/pubmed work/sample/pmc -o work/parsed
   python -m data_preprocessing merge work/parsed -o work/records
@@ -56,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_pack,
         _add_finetune,
         _add_inspect,
+        _add_run,
     ):
         add(stages)
     return parser
@@ -135,7 +141,9 @@ def _add_parse(stages: Any) -> None:
 def _parse(inputs: list[Path], out: Path, workers: int) -> None:
     from data_preprocessing.parse import parse_files
 
-    _print_counts(f"records in {out}", parse_files(inputs, out, workers=workers))
+    with only_one(out):
+        counts = parse_files(inputs, out, workers=workers)
+    _print_counts(f"records in {out}", counts)
     files = json.loads((out / "counts.json").read_text(encoding="utf-8"))["files"]
     failed = [file for file in files if file["error"] is not None]
     for file in failed:
@@ -173,27 +181,12 @@ def _add_merge(stages: Any) -> None:
     stage.add_argument("--keep_retracted", action="store_true", help="keep retracted publications")
 
 
-def _merge(
-    parsed: Path,
-    out: Path,
-    validation_share: float,
-    seed: int,
-    exclude_pmids: list[Path],
-    languages: list[str] | None,
-    keep_retracted: bool,
-) -> None:
+def _merge(parsed: Path, out: Path, exclude_pmids: list[Path], **options: Any) -> None:
     from data_preprocessing.merge import merge_records
 
     excluded = set().union(*(read_pmids(path) for path in exclude_pmids))
-    counts = merge_records(
-        parsed,
-        out,
-        validation_share=validation_share,
-        seed=seed,
-        exclude_pmids=excluded or None,
-        languages=languages,
-        keep_retracted=keep_retracted,
-    )
+    with only_one(out):
+        counts = merge_records(parsed, out, exclude_pmids=excluded or None, **options)
     _print_counts(f"documents in {out}", counts)
 
 
@@ -251,7 +244,9 @@ def _add_pack(stages: Any) -> None:
 def _pack(records: Path, tokenizer: Path, out: Path, **options: Any) -> None:
     from data_preprocessing.pack import pack_corpus
 
-    _print_splits(out, pack_corpus(records, tokenizer, out, **options))
+    with only_one(out):
+        splits = pack_corpus(records, tokenizer, out, **options)
+    _print_splits(out, splits)
 
 
 def _add_finetune(stages: Any) -> None:
@@ -276,7 +271,9 @@ def _add_finetune(stages: Any) -> None:
 def _finetune(task: str, input_path: Path, tokenizer: Path, out: Path, **options: Any) -> None:
     from data_preprocessing.finetune import finetune_task
 
-    _print_splits(out, finetune_task(task, input_path, tokenizer, out, **options))
+    with only_one(out):
+        splits = finetune_task(task, input_path, tokenizer, out, **options)
+    _print_splits(out, splits)
 
 
 def _add_inspect(stages: Any) -> None:
@@ -302,23 +299,24 @@ def _inspect(
         print(describe_sequence(source, number, decoder, colour=sys.stdout.isatty()))
 
 
+def _add_run(stages: Any) -> None:
+    stage = _stage(stages, "run", _run, "all stages of a configuration, from wherever it stopped")
+    stage.add_argument("config", type=Path, metavar="CONFIG.yaml", help="see configs/")
+
+
+def _run(config: Path) -> None:
+    from data_preprocessing.run import run_stages
+    from data_preprocessing.run_config import load_run_config
+
+    checked = load_run_config(config)
+    print(f"in {run_stages(checked, _print_counts)}")
+
+
 def _read_words(path: Path) -> list[str]:
     try:
         return path.read_text(encoding="utf-8").split()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read ({error})") from None
-
-
-def read_pmids(path: Path) -> set[int]:
-    """PMIDs from a JSON object's keys, a JSON list, or lines of text; UserError if not numbers."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        found = json.loads(text) if text.lstrip()[:1] in ("{", "[") else text.split()
-        return {int(pmid) for pmid in found}
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{path}: not a list of PMIDs ({error})") from None
 
 
 def _stage(
