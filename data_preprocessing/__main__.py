@@ -179,14 +179,52 @@ def _add_merge(stages: Any) -> None:
         "--languages", nargs="+", metavar="LANG", help="keep only these (eng fre ...; default all)"
     )
     stage.add_argument("--keep_retracted", action="store_true", help="keep retracted publications")
+    stage.add_argument(
+        "--licences", nargs="+", metavar="CODE", help="keep only full texts under these (CC-BY ...)"
+    )
+    stage.add_argument(
+        "--prefer_fulltext", action="store_true", help="a full text replaces its abstract"
+    )
+    stage.add_argument(
+        "--duplicates", action="store_true", help="of equal texts keep only the first"
+    )
+    stage.add_argument(
+        "--near_duplicates",
+        type=float,
+        metavar="SHARE",
+        help="the same for texts that share so many of their five-word runs, such as 0.8 (MinHash)",
+    )
+    stage.add_argument(
+        "--decontaminate",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="evaluation files: leave out what shares a long run of words with one",
+    )
+    stage.add_argument("--ngram", type=_positive, default=13, help="words in such a run")
+    stage.add_argument("--workers", type=_positive, default=1, help="processes that read the texts")
 
 
-def _merge(parsed: Path, out: Path, exclude_pmids: list[Path], **options: Any) -> None:
+def _merge(
+    parsed: Path,
+    out: Path,
+    exclude_pmids: list[Path],
+    duplicates: bool,
+    near_duplicates: float | None,
+    decontaminate: list[Path],
+    ngram: int,
+    **options: Any,
+) -> None:
     from data_preprocessing.merge import merge_records
+    from data_preprocessing.merge_texts import TextRules
 
     excluded = set().union(*(read_pmids(path) for path in exclude_pmids))
+    rules = TextRules(duplicates, near_duplicates, tuple(decontaminate), ngram)
     with only_one(out):
-        counts = merge_records(parsed, out, exclude_pmids=excluded or None, **options)
+        counts = merge_records(
+            parsed, out, exclude_pmids=excluded or None, text_rules=rules, **options
+        )
     _print_counts(f"documents in {out}", counts)
 
 

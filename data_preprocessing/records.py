@@ -218,7 +218,11 @@ def read_batches(path: Path, columns: list[str] | None = None) -> Iterator[pa.Re
                 f"{path}: not a file of records: columns {', '.join(found.names)}; "
                 f"expected {', '.join(SCHEMA.names)} with the types of records.SCHEMA"
             )
-        yield from file.iter_batches(batch_size=2048, columns=columns, use_threads=False)
+        # One row group at a time: a batch would otherwise join many groups of long texts.
+        for group in range(file.num_row_groups):
+            yield from file.iter_batches(
+                batch_size=2048, row_groups=[group], columns=columns, use_threads=False
+            )
 
 
 def read_parquet(path: Path) -> Iterator[Record]:

@@ -105,16 +105,28 @@ class _Run:
 
     def merge(self) -> None:
         from data_preprocessing.merge import merge_records
+        from data_preprocessing.merge_texts import TextRules
 
         settings = _settings(self.config.merge)
         exclude = [Path(path) for path in settings.pop("exclude_pmids")]
+        against = tuple(Path(path) for path in settings.pop("decontaminate"))
+        rules = TextRules(
+            duplicates=settings.pop("duplicates"),
+            near_duplicates=settings.pop("near_duplicates"),
+            decontaminate=against,
+            ngram=settings.pop("ngram"),
+        )
         parsed, merged = self.out / "parsed", self.out / "merged"
 
         def merge() -> dict[str, Any]:
             excluded = set().union(*map(read_pmids, exclude))
-            return merge_records(parsed, merged, exclude_pmids=excluded or None, **settings)
+            return merge_records(
+                parsed, merged, exclude_pmids=excluded or None, text_rules=rules, **settings
+            )
 
-        self._stage("merge", self.config.merge, [parsed / "counts.json", *exclude], merged, merge)
+        self._stage(
+            "merge", self.config.merge, [parsed / "counts.json", *exclude, *against], merged, merge
+        )
 
     def tokenizer(self) -> None:
         settings = _settings(self.config.tokenizer)
@@ -172,7 +184,7 @@ class _Run:
         """Make `folder` from `inputs`, unless that was done."""
         made_from = {
             "version": version("modelzoo-mediswift"),
-            "settings": json.loads(section.model_dump_json()),
+            "settings": json.loads(section.model_dump_json(exclude={"workers"})),
             "inputs": {str(path): file_sha256(path) for path in inputs},
         }
         known = self.state.get(name, {})

@@ -74,7 +74,18 @@ class Merge(Section):
     exclude_pmids: Annotated[tuple[PathText, ...], ListOnly] = ()
     """Files of PMIDs, such as PubMedQA's test_ground_truth.json."""
     languages: Annotated[tuple[Text, ...] | None, ListOnly] = None
+    licences: Annotated[tuple[Text, ...] | None, ListOnly] = None
+    """Of full texts; PubMed states none for abstracts."""
     keep_retracted: Flag = False
+    prefer_fulltext: Flag = False
+    duplicates: Flag = False
+    near_duplicates: Annotated[
+        Annotated[float, Field(gt=0, le=1)] | None, expected("a number in (0, 1]")
+    ] = None
+    decontaminate: Annotated[tuple[PathText, ...], ListOnly] = ()
+    """Evaluation files: what shares a run of `ngram` words with one goes."""
+    ngram: PositiveInt = 13
+    workers: PositiveInt = 1
 
 
 class Tokenizer(Section):
