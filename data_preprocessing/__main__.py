@@ -277,6 +277,13 @@ def _add_pack(stages: Any) -> None:
         help="sample: sequences of one length; corpus: one stream of tokens, cut when read",
     )
     stage.add_argument("--seed", type=int, default=0, help="decides the order of the documents")
+    stage.add_argument(
+        "--packing",
+        choices=("concatenate", "best_fit"),
+        default="concatenate",
+        help="best_fit cuts only documents longer than a sequence, and pads",
+    )
+    stage.add_argument("--workers", type=_positive, default=1, help="processes that tokenize")
 
 
 def _pack(records: Path, tokenizer: Path, out: Path, **options: Any) -> None:
@@ -383,7 +390,9 @@ def _add_hdf5_options(stage: argparse.ArgumentParser) -> None:
     stage.add_argument(
         "--samples_per_file", type=_positive, default=8192, metavar="N", help="sequences per *.h5"
     )
-    stage.add_argument("--compression", choices=["gzip"], help="smaller, but slower to write")
+    stage.add_argument(
+        "--compression", choices=["gzip", "lz4"], help="smaller, but slower to write and read"
+    )
 
 
 def _positive(text: str) -> int:

@@ -91,7 +91,7 @@ def read_the_texts(
     if rules.near_duplicates is not None:
         minhash_library()
     _contamination(rules)  # a mistake in an evaluation file is told before the work begins
-    scratch = work_dir / ".signatures"
+    scratch = work_dir / ".signatures.tmp"
     rows = total if rules.near_duplicates is not None else 0
     try:
         with scratch.open("wb") as handle:

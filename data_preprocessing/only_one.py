@@ -26,6 +26,8 @@ def only_one(folder: Path) -> Iterator[None]:
                 f"{folder}: another run (process {holder}) is writing here; "
                 "wait for it, or choose another folder"
             ) from None
+        for left in folder.glob(".*.tmp"):  # by a run that was killed: nobody else writes here
+            left.unlink()
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
         lock.flush()

@@ -152,7 +152,7 @@ class _Run:
         def pack() -> dict[str, Any]:
             return _of_splits(pack_corpus(merged, self.tokenizer_file, packed, **settings))
 
-        self._stage("pack", self.config.pack, inputs, packed, pack)
+        self._stage("pack", self.config.pack, inputs, packed, pack, resumes=True)
 
     def finetune(self) -> None:
         from data_preprocessing.finetune import finetune_task
@@ -169,7 +169,7 @@ class _Run:
                     finetune_task(task, path, self.tokenizer_file, folder, **settings)  # noqa: B023
                 )
 
-            self._stage(f"finetune {task}", section, inputs, folder, write)
+            self._stage(f"finetune {task}", section, inputs, folder, write, resumes=True)
 
     # -- what is done ----------------------------------------------------------------------------
 
@@ -180,8 +180,13 @@ class _Run:
         inputs: list[Path],
         folder: Path,
         make: Callable[[], dict[str, Any]],
+        *,
+        resumes: bool = False,
     ) -> None:
-        """Make `folder` from `inputs`, unless that was done."""
+        """Make `folder` from `inputs`, unless that was done.
+
+        What an interrupted stage left is removed, unless it `resumes` by itself.
+        """
         made_from = {
             "version": version("modelzoo-mediswift"),
             "settings": json.loads(section.model_dump_json(exclude={"workers"})),
@@ -198,8 +203,8 @@ class _Run:
                         f"{folder}: was not made by `run`; remove it or choose another `out`"
                     )
                 _empty(folder)
-            elif "files" in known:
-                _empty(folder)  # it was complete, and somebody has changed it since
+            elif "files" in known or not resumes:  # somebody has changed it since, or it is half
+                _empty(folder)
             self._note(name, {"made_from": made_from})
             counts = make()
             entry = {"made_from": made_from, "files": _sizes(folder), "counts": counts}

@@ -103,7 +103,11 @@ class Pack(Section):
     layout: Annotated[Literal["sample", "corpus"], expected("sample or corpus")] = "sample"
     seed: Seed = 0
     samples_per_file: PositiveInt = 8192
-    compression: Annotated[Literal["gzip"] | None, expected("gzip or null")] = None
+    compression: Annotated[Literal["gzip", "lz4"] | None, expected("gzip, lz4 or null")] = None
+    packing: Annotated[Literal["concatenate", "best_fit"], expected("concatenate or best_fit")] = (
+        "concatenate"
+    )
+    workers: PositiveInt = 1
 
 
 class Finetune(Section):
