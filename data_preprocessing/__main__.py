@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_pack,
         _add_finetune,
         _add_inspect,
+        _add_card,
         _add_run,
     ):
         add(stages)
@@ -342,6 +343,22 @@ def _inspect(
     decoder = None if tokenizer is None else load_tokenizer(tokenizer)
     for number in range(index, min(index + count, max(len(source), index + 1))):
         print(describe_sequence(source, number, decoder, colour=sys.stdout.isatty()))
+
+
+def _add_card(stages: Any) -> None:
+    stage = _stage(stages, "card", _card, "what is in a corpus: tables and plots")
+    stage.add_argument("merged", type=Path, metavar="DIR", help="what `merge` wrote")
+    stage.add_argument("--parsed", type=Path, metavar="DIR", help="what `parse` wrote")
+    stage.add_argument("--packed", type=Path, metavar="DIR", help="what `pack` wrote")
+    _add_out(stage, "folder for card.md, card.html and the plots")
+
+
+def _card(merged: Path, out: Path, parsed: Path | None, packed: Path | None) -> None:
+    from data_preprocessing.card import write_card
+
+    with only_one(out):
+        counts = write_card(merged, out, parsed_dir=parsed, packed_dir=packed)
+    _print_counts(f"card in {out}", counts)
 
 
 def _add_run(stages: Any) -> None:

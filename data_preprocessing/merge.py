@@ -25,15 +25,13 @@ from data_preprocessing.deduplicate import later_copies, near_copies
 from data_preprocessing.merge_index import Index, Mask, booleans
 from data_preprocessing.merge_texts import TextFindings, TextRules, read_the_texts
 from data_preprocessing.records import (
-    PMC_FULLTEXT,
-    PUBMED_ABSTRACT,
+    SOURCES,
     RecordSink,
     read_batches,
     replacing,
 )
 from modelzoo_mediswift.errors import UserError
 
-SOURCES = (PUBMED_ABSTRACT, PMC_FULLTEXT)
 # Why a record is dropped, in the order in which the reasons are tried; 0 is "kept".
 REASONS = (
     "kept",

@@ -1,6 +1,7 @@
 """Documents to sequences of one length: shuffle, join with end-of-text between them, cut."""
 
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -167,13 +168,15 @@ def pack_corpus(
                 if split == "train":
                     raise UserError(f"{path}: no documents in it, nothing to pack")
                 continue
-            params = _write_split(out_dir / split, documents, wanted)
+            params = _write_split(out_dir / split, documents, wanted, _by_source(path, documents))
             shutil.rmtree(scratch)
         done[split] = params
     return done
 
 
-def _write_split(folder: Path, documents: TokenStore, wanted: dict[str, Any]) -> dict[str, Any]:
+def _write_split(
+    folder: Path, documents: TokenStore, wanted: dict[str, Any], by_source: dict[str, int]
+) -> dict[str, Any]:
     msl, eos_id = wanted["max_sequence_length"], wanted["eos_token_id"]
     settings = wanted["settings"]
     in_order = tqdm(
@@ -211,4 +214,17 @@ def _write_split(folder: Path, documents: TokenStore, wanted: dict[str, Any]) ->
             counts["cut_documents"] = int((lengths >= msl).sum())
             counts["padding_share"] = round(counts["padding"] / places, 6)
         n_tokens = int(lengths.sum()) + len(documents) - counts["empty_documents"]
-        return write_params(partial, {**wanted, **listing, "n_tokens": n_tokens, "counts": counts})
+        totals = {"n_tokens": n_tokens, "tokens_by_source": by_source, "counts": counts}
+        return write_params(partial, {**wanted, **listing, **totals})
+
+
+def _by_source(path: Path, documents: TokenStore) -> dict[str, int]:
+    """Tokens of each source, without end-of-text."""
+    tokens: Counter[str] = Counter()
+    row = 0
+    for batch in read_batches(path, columns=["source"]):
+        lengths = documents.lengths[row : row + batch.num_rows].tolist()
+        for source, length in zip(batch["source"].to_pylist(), lengths, strict=True):
+            tokens[source] += length
+        row += batch.num_rows
+    return dict(sorted(tokens.items()))

@@ -15,6 +15,7 @@ from modelzoo_mediswift.errors import UserError
 
 PUBMED_ABSTRACT = "pubmed_abstract"
 PMC_FULLTEXT = "pmc_fulltext"
+SOURCES = (PUBMED_ABSTRACT, PMC_FULLTEXT)
 
 # PubMed's own name for an article that has been withdrawn; the JATS reader uses it too.
 RETRACTED = "Retracted Publication"

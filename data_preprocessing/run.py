@@ -38,6 +38,7 @@ def run_stages(config: RunConfig, show: Show) -> Path:
         run.tokenizer()
         run.pack()
         run.finetune()
+        run.card()
     return out
 
 
@@ -170,6 +171,19 @@ class _Run:
                 )
 
             self._stage(f"finetune {task}", section, inputs, folder, write, resumes=True)
+
+    def card(self) -> None:
+        from data_preprocessing.card import write_card
+
+        merged, packed, parsed = self.out / "merged", self.out / "packed", self.out / "parsed"
+        inputs = [merged / "counts.json", parsed / "counts.json"]
+        inputs += sorted(packed.glob("*/data_params.json"))
+        folder = self.out / "card"
+
+        def write() -> dict[str, Any]:
+            return write_card(merged, folder, parsed_dir=parsed, packed_dir=packed)
+
+        self._stage("card", self.config.merge, inputs, folder, write)
 
     # -- what is done ----------------------------------------------------------------------------
 

@@ -13,7 +13,18 @@ from data_preprocessing.records import PUBMED_ABSTRACT, Record, write_parquet
 from modelzoo_mediswift.data.hdf5 import open_sequences
 from modelzoo_mediswift.errors import UserError
 
-STAGES = ("sample", "fetch", "run", "parse", "merge", "tokenizer", "pack", "finetune", "inspect")
+STAGES = (
+    "sample",
+    "fetch",
+    "run",
+    "parse",
+    "merge",
+    "tokenizer",
+    "pack",
+    "finetune",
+    "inspect",
+    "card",
+)
 
 
 @pytest.fixture
