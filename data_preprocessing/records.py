@@ -158,8 +158,10 @@ class RecordSink:
             if kind is None:
                 self._flush()
             self._writer.close()
-        finally:
-            self._replacing.__exit__(kind, error, trace)
+        except BaseException as late:  # the disk is full: what is there is no file of records
+            self._replacing.__exit__(type(late), late, late.__traceback__)
+            raise
+        self._replacing.__exit__(kind, error, trace)
 
 
 def to_batch(records: list[Record]) -> pa.RecordBatch:
