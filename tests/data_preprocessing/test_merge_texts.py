@@ -213,7 +213,7 @@ def test_the_number_of_workers_changes_no_byte(tmp_path: Path) -> None:
 
 
 def test_memory_does_not_grow_with_the_texts(tmp_path: Path) -> None:
-    """The same number of records, 6 MB and 120 MB of text."""
+    """The same number of records, 120 MB and 370 MB of text."""
     program = (
         "import resource, sys\n"
         "from pathlib import Path\n"
@@ -225,7 +225,7 @@ def test_memory_does_not_grow_with_the_texts(tmp_path: Path) -> None:
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)\n"
     )
     peaks = []
-    for kilobytes in (2, 40):
+    for kilobytes in (40, 120):
         folder = tmp_path / str(kilobytes)
         parsed(folder, [])
         base = random.Random(0).randbytes(kilobytes << 9).hex()
@@ -235,7 +235,8 @@ def test_memory_does_not_grow_with_the_texts(tmp_path: Path) -> None:
             [sys.executable, "-c", program, str(folder)], capture_output=True, text=True, check=True
         )
         peaks.append(int(done.stdout))
-    assert peaks[1] - peaks[0] < 90, peaks  # a few row groups of 16 MB, not 120 MB
+    # What there is of it is row groups of 16 MB that Arrow has not given back.
+    assert peaks[1] - peaks[0] < 100, peaks
 
 
 def write_records(folder: Path, records: object) -> None:
