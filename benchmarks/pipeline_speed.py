@@ -2,9 +2,9 @@
 
     python benchmarks/pipeline_speed.py INPUT... [--articles 5e6]
 
-INPUT are files or folders of PMC's full texts. Each stage runs in this process with one
-worker and one thread; time is the processor's. The hours are for --articles full texts like these, the work of all
-stages shared evenly by 64 cores.
+INPUT are files or folders of PMC's full texts. Each stage runs in this process with one worker and
+one thread; time is the processor's. The hours are for --articles full texts like these, the work of
+all stages shared evenly by 64 cores.
 """
 
 import argparse

@@ -1,10 +1,9 @@
 """Tables cut out before parsing: the same text, the same ledger, a bounded memory."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from peak_memory import megabytes
 
 from data_preprocessing import pmc_jats
 from data_preprocessing.jats_tables import without_tables
@@ -60,13 +59,11 @@ def test_memory_of_a_large_article_of_cells(tmp_path: Path) -> None:
     path.write_text(ARTICLE.replace("{table}<p>After", "<p>After").format(table=table))
     assert path.stat().st_size > 30_000_000
     program = (
-        "import resource, sys\n"
+        "import sys\n"
         "from pathlib import Path\n"
         "from data_preprocessing.pmc_jats import read_jats\n"
         "(record,) = read_jats(Path(sys.argv[1]))\n"
         "assert record.text.endswith('After.')\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)\n"
+        "print(peak())\n"
     )
-    command = [sys.executable, "-c", program, str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert int(done.stdout) < 400, done.stdout
+    assert megabytes(program, path) < 400

@@ -2,13 +2,12 @@
 
 import json
 import random
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from peak_memory import megabytes
 from test_merge import cited, full, merge, parsed
 
 from data_preprocessing.decontaminate import Contamination, Shingler, evaluation_texts
@@ -215,14 +214,14 @@ def test_the_number_of_workers_changes_no_byte(tmp_path: Path) -> None:
 def test_memory_does_not_grow_with_the_texts(tmp_path: Path) -> None:
     """The same number of records, 120 MB and 370 MB of text."""
     program = (
-        "import resource, sys\n"
+        "import sys\n"
         "from pathlib import Path\n"
         "from data_preprocessing.merge import merge_records\n"
         "from data_preprocessing.merge_texts import TextRules\n"
         "folder = Path(sys.argv[1])\n"
         "merge_records(folder, folder.with_name(folder.name + '-out'),\n"
         "              text_rules=TextRules(duplicates=True), prefer_fulltext=True)\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)\n"
+        "print(peak())\n"
     )
     peaks = []
     for kilobytes in (40, 120):
@@ -231,10 +230,7 @@ def test_memory_does_not_grow_with_the_texts(tmp_path: Path) -> None:
         base = random.Random(0).randbytes(kilobytes << 9).hex()
         records = (replace(cited(i), text=f"{i} {base[i:]} {base[:i]}") for i in range(1, 3001))
         write_records(folder, records)
-        done = subprocess.run(
-            [sys.executable, "-c", program, str(folder)], capture_output=True, text=True, check=True
-        )
-        peaks.append(int(done.stdout))
+        peaks.append(megabytes(program, folder))
     # What there is of it is row groups of 16 MB that Arrow has not given back.
     assert peaks[1] - peaks[0] < 100, peaks
 
