@@ -8,10 +8,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from data_preprocessing.only_one import only_one
+from data_preprocessing.pmid_lists import read_pmids
 from modelzoo_mediswift.errors import UserError
 
 EXAMPLE = """\
-the whole way, on the sample corpus:
+the whole way, in one command:
+  python -m data_preprocessing run data_preprocessing/configs/sample.yaml
+
+the same, stage by stage:
   python -m data_preprocessing sample work/sample
   python -m data_preprocessing parse work/sample/pubmed work/sample/pmc -o work/parsed
   python -m data_preprocessing merge work/parsed -o work/records
@@ -33,6 +38,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:  # a full disk, a folder that may not be written
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("interrupted; nothing half-written was kept", file=sys.stderr)
         return 130
@@ -49,12 +58,15 @@ def _parser() -> argparse.ArgumentParser:
     stages = parser.add_subparsers(metavar="STAGE", required=True)
     for add in (
         _add_sample,
+        _add_fetch,
         _add_parse,
         _add_merge,
         _add_tokenizer,
         _add_pack,
         _add_finetune,
         _add_inspect,
+        _add_card,
+        _add_run,
     ):
         add(stages)
     return parser
@@ -74,6 +86,50 @@ def _sample(out: Path, seed: int, scale: float) -> None:
     _print_counts(f"sample corpus in {out}", counts)
 
 
+def _add_fetch(stages: Any) -> None:
+    from data_preprocessing.file_sets import FILE_SETS, NLM
+
+    stage = _stage(stages, "fetch", _fetch, "bring NLM's files here, verified; again: what is new")
+    stage.add_argument("out", type=Path, metavar="OUT", help="folder, with one folder per set")
+    stage.add_argument(
+        "--sets",
+        nargs="+",
+        default=list(FILE_SETS),
+        choices=list(FILE_SETS),
+        metavar="SET",
+        help=", ".join(FILE_SETS),
+    )
+    stage.add_argument("--base_url", default=NLM, help="NLM, any mirror of it, or a local folder")
+    stage.add_argument(
+        "--names", type=Path, metavar="FILE", help="names of the files, instead of the listing"
+    )
+    stage.add_argument("--newest", type=_positive, metavar="N", help="only the last N of each set")
+    stage.add_argument("--connections", type=_positive, default=3, help="at the same time")
+    stage.add_argument(
+        "--interval", type=float, default=0.34, help="seconds between two requests, at least"
+    )
+    stage.add_argument("--prune", action="store_true", help="remove what the server has removed")
+
+
+def _fetch(out: Path, sets: list[str], names: Path | None, **options: Any) -> None:
+    from data_preprocessing.fetch import fetch_files
+
+    listed = None if names is None else _read_words(names)
+    report = fetch_files(out, sets, names=listed, **options)
+    failed = 0
+    for name, told in report.items():
+        shown = {key: len(told[key]) for key in ("new", "changed", "gone", "failed")}
+        _print_counts(
+            str(out / name), {"listed": told["listed"], "unchanged": told["unchanged"], **shown}
+        )
+        for file, error in told["failed"].items():
+            failed += 1
+            print(f"error: {file}: {error}", file=sys.stderr)
+    if failed:
+        total = sum(len(t["new"]) + len(t["changed"]) + t["unchanged"] for t in report.values())
+        raise UserError(f"{failed} of {total + failed} files could not be fetched; run it again")
+
+
 def _add_parse(stages: Any) -> None:
     stage = _stage(stages, "parse", _parse, "read PubMed XML and PMC JATS into Parquet records")
     stage.add_argument(
@@ -90,7 +146,9 @@ def _add_parse(stages: Any) -> None:
 def _parse(inputs: list[Path], out: Path, workers: int) -> None:
     from data_preprocessing.parse import parse_files
 
-    _print_counts(f"records in {out}", parse_files(inputs, out, workers=workers))
+    with only_one(out):
+        counts = parse_files(inputs, out, workers=workers)
+    _print_counts(f"records in {out}", counts)
     files = json.loads((out / "counts.json").read_text(encoding="utf-8"))["files"]
     failed = [file for file in files if file["error"] is not None]
     for file in failed:
@@ -126,29 +184,52 @@ def _add_merge(stages: Any) -> None:
         "--languages", nargs="+", metavar="LANG", help="keep only these (eng fre ...; default all)"
     )
     stage.add_argument("--keep_retracted", action="store_true", help="keep retracted publications")
+    stage.add_argument(
+        "--licences", nargs="+", metavar="CODE", help="keep only full texts under these (CC-BY ...)"
+    )
+    stage.add_argument(
+        "--prefer_fulltext", action="store_true", help="a full text replaces its abstract"
+    )
+    stage.add_argument(
+        "--duplicates", action="store_true", help="of equal texts keep only the first"
+    )
+    stage.add_argument(
+        "--near_duplicates",
+        type=float,
+        metavar="SHARE",
+        help="the same for texts that share so many of their five-word runs, such as 0.8 (MinHash)",
+    )
+    stage.add_argument(
+        "--decontaminate",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="evaluation files: leave out what shares a long run of words with one",
+    )
+    stage.add_argument("--ngram", type=_positive, default=13, help="words in such a run")
+    stage.add_argument("--workers", type=_positive, default=1, help="processes that read the texts")
 
 
 def _merge(
     parsed: Path,
     out: Path,
-    validation_share: float,
-    seed: int,
     exclude_pmids: list[Path],
-    languages: list[str] | None,
-    keep_retracted: bool,
+    duplicates: bool,
+    near_duplicates: float | None,
+    decontaminate: list[Path],
+    ngram: int,
+    **options: Any,
 ) -> None:
     from data_preprocessing.merge import merge_records
+    from data_preprocessing.merge_texts import TextRules
 
     excluded = set().union(*(read_pmids(path) for path in exclude_pmids))
-    counts = merge_records(
-        parsed,
-        out,
-        validation_share=validation_share,
-        seed=seed,
-        exclude_pmids=excluded or None,
-        languages=languages,
-        keep_retracted=keep_retracted,
-    )
+    rules = TextRules(duplicates, near_duplicates, tuple(decontaminate), ngram)
+    with only_one(out):
+        counts = merge_records(
+            parsed, out, exclude_pmids=excluded or None, text_rules=rules, **options
+        )
     _print_counts(f"documents in {out}", counts)
 
 
@@ -201,12 +282,21 @@ def _add_pack(stages: Any) -> None:
         help="sample: sequences of one length; corpus: one stream of tokens, cut when read",
     )
     stage.add_argument("--seed", type=int, default=0, help="decides the order of the documents")
+    stage.add_argument(
+        "--packing",
+        choices=("concatenate", "best_fit"),
+        default="concatenate",
+        help="best_fit cuts only documents longer than a sequence, and pads",
+    )
+    stage.add_argument("--workers", type=_positive, default=1, help="processes that tokenize")
 
 
 def _pack(records: Path, tokenizer: Path, out: Path, **options: Any) -> None:
     from data_preprocessing.pack import pack_corpus
 
-    _print_splits(out, pack_corpus(records, tokenizer, out, **options))
+    with only_one(out):
+        splits = pack_corpus(records, tokenizer, out, **options)
+    _print_splits(out, splits)
 
 
 def _add_finetune(stages: Any) -> None:
@@ -231,7 +321,9 @@ def _add_finetune(stages: Any) -> None:
 def _finetune(task: str, input_path: Path, tokenizer: Path, out: Path, **options: Any) -> None:
     from data_preprocessing.finetune import finetune_task
 
-    _print_splits(out, finetune_task(task, input_path, tokenizer, out, **options))
+    with only_one(out):
+        splits = finetune_task(task, input_path, tokenizer, out, **options)
+    _print_splits(out, splits)
 
 
 def _add_inspect(stages: Any) -> None:
@@ -257,16 +349,40 @@ def _inspect(
         print(describe_sequence(source, number, decoder, colour=sys.stdout.isatty()))
 
 
-def read_pmids(path: Path) -> set[int]:
-    """PMIDs from a JSON object's keys, a JSON list, or lines of text; UserError if not numbers."""
+def _add_card(stages: Any) -> None:
+    stage = _stage(stages, "card", _card, "what is in a corpus: tables and plots")
+    stage.add_argument("merged", type=Path, metavar="DIR", help="what `merge` wrote")
+    stage.add_argument("--parsed", type=Path, metavar="DIR", help="what `parse` wrote")
+    stage.add_argument("--packed", type=Path, metavar="DIR", help="what `pack` wrote")
+    _add_out(stage, "folder for card.md, card.html and the plots")
+
+
+def _card(merged: Path, out: Path, parsed: Path | None, packed: Path | None) -> None:
+    from data_preprocessing.card import write_card
+
+    with only_one(out):
+        counts = write_card(merged, out, parsed_dir=parsed, packed_dir=packed)
+    _print_counts(f"card in {out}", counts)
+
+
+def _add_run(stages: Any) -> None:
+    stage = _stage(stages, "run", _run, "all stages of a configuration, from wherever it stopped")
+    stage.add_argument("config", type=Path, metavar="CONFIG.yaml", help="see configs/")
+
+
+def _run(config: Path) -> None:
+    from data_preprocessing.run import run_stages
+    from data_preprocessing.run_config import load_run_config
+
+    checked = load_run_config(config)
+    print(f"in {run_stages(checked, _print_counts)}")
+
+
+def _read_words(path: Path) -> list[str]:
     try:
-        text = path.read_text(encoding="utf-8")
-        found = json.loads(text) if text.lstrip()[:1] in ("{", "[") else text.split()
-        return {int(pmid) for pmid in found}
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{path}: not a list of PMIDs ({error})") from None
+        return path.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from None
 
 
 def _stage(
@@ -295,7 +411,9 @@ def _add_hdf5_options(stage: argparse.ArgumentParser) -> None:
     stage.add_argument(
         "--samples_per_file", type=_positive, default=8192, metavar="N", help="sequences per *.h5"
     )
-    stage.add_argument("--compression", choices=["gzip"], help="smaller, but slower to write")
+    stage.add_argument(
+        "--compression", choices=["gzip", "lz4"], help="smaller, but slower to write and read"
+    )
 
 
 def _positive(text: str) -> int:

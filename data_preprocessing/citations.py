@@ -25,7 +25,7 @@ _CLOSING = re.compile(rf"[,;:]?{DROPPED}\s*([\])])")
 _BETWEEN_STOPS = re.compile(rf"[,;]{DROPPED}(?=\s*[.,;:?!])")
 _BEFORE_SENTENCE = re.compile(rf"{DROPPED}\s*([.,;:?!])(?=[^\W\d_])")
 _BEFORE_STOP = re.compile(rf"{DROPPED}\s*(?=[.,;:?!]|$)")
-_BETWEEN_WORDS = re.compile(rf"(?<=[\w.,;:?!)\]]){DROPPED}(?=[\w(\[“‘])")
+_BETWEEN_WORDS = re.compile(rf"{DROPPED}(?<=[\w.,;:?!)\]]{DROPPED})(?=[\w(\[“‘])")
 
 
 def without_marks(text: str) -> str:

@@ -1,8 +1,10 @@
 """The `merge` stage: the last word on every article, without what must not be trained on.
 
-Two passes. The first reads only identifiers and dates of all records into NumPy arrays (some 40
-bytes a record) and decides; the second streams the records that stay. A document is identified
-by (source, id), so that an article's abstract and its full text are both kept, as in the paper.
+Two passes. The first reads only identifiers and dates of all records into NumPy arrays (some 45
+bytes a record) and decides; the last streams the records that stay. Rules about the texts
+themselves (copies, contamination) take a pass between them, which keeps 10 bytes a record, and 50
+more with near copies. A document is identified by (source, id), so that an article's abstract and
+its full text are both kept, as in the paper, unless `prefer_fulltext`.
 """
 
 import hashlib
@@ -19,19 +21,17 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from data_preprocessing.parse import METADATA_KEY
+from data_preprocessing.deduplicate import later_copies, near_copies
+from data_preprocessing.merge_index import Index, Mask, booleans
+from data_preprocessing.merge_texts import TextFindings, TextRules, read_the_texts
 from data_preprocessing.records import (
-    PMC_FULLTEXT,
-    PUBMED_ABSTRACT,
-    RETRACTED,
+    SOURCES,
     RecordSink,
     read_batches,
-    read_metadata,
     replacing,
 )
 from modelzoo_mediswift.errors import UserError
 
-SOURCES = (PUBMED_ABSTRACT, PMC_FULLTEXT)
 # Why a record is dropped, in the order in which the reasons are tried; 0 is "kept".
 REASONS = (
     "kept",
@@ -40,34 +40,16 @@ REASONS = (
     "superseded",  # by a later revision or version, or the same record again
     "retracted",
     "language",
+    "licence",
     "excluded_pmid",
     "title_only",
     "empty",  # neither title nor text
+    "contaminated",  # shares a run of words with an evaluation file
+    "duplicate",  # the text of an earlier record, to the letter
+    "near_duplicate",
+    "has_fulltext",  # an abstract whose article's full text stays (prefer_fulltext)
 )
 _CODE = {reason: code for code, reason in enumerate(REASONS)}
-_INDEX_COLUMNS = (
-    "pmid",
-    "pmcid",
-    "version",
-    "source",
-    "date_revised",
-    "language",
-    "publication_types",
-)
-_INDEX_TYPES: dict[str, type[np.generic]] = {
-    "file": np.int32,
-    "row": np.int32,
-    "pmid": np.int64,
-    "pmcid": np.int64,
-    "version": np.int32,
-    "date": np.int32,
-    "pubmed": np.bool_,
-    "retracted": np.bool_,
-    "foreign": np.bool_,
-}
-
-Integers = NDArray[np.int64]
-Mask = NDArray[np.bool_]
 
 
 def merge_records(
@@ -77,17 +59,23 @@ def merge_records(
     validation_share: float = 0.03,
     seed: int = 0,
     languages: Collection[str] | None = None,
+    licences: Collection[str] | None = None,
     exclude_pmids: Collection[int] | None = None,
     keep_retracted: bool = False,
+    prefer_fulltext: bool = False,
+    text_rules: TextRules | None = None,
+    workers: int = 1,
 ) -> dict[str, Any]:
     """Merge what `parse` wrote into train.parquet, validation.parquet and counts.json.
 
     For each (source, id) the last word wins: the later file; in one file the higher version,
     then the later DateRevised, then the later record. Then out go: articles that any of their
     records calls retracted (unless `keep_retracted`), other languages than `languages` (default:
-    all stay), `exclude_pmids` (such as an evaluation's test set) and entries without text.
-    Retraction and exclusion reach an article's abstract and full text alike. The order is file
-    order. Returns the counts; every record is in `out` or in one of the reasons.
+    all stay), full texts under other licences than `licences`, `exclude_pmids` (such as an
+    evaluation's test set), entries without text, what `text_rules` say, and with
+    `prefer_fulltext` abstracts whose full text stays. Retraction and exclusion reach an article's
+    abstract and full text alike. The order is file order, whatever the number of `workers`.
+    Returns the counts; every record is in `out` or in one of the reasons.
 
     Raises:
         UserError: `parsed_dir` is not a finished `parse`, or an option is out of range.
@@ -96,19 +84,27 @@ def merge_records(
         raise UserError(f"validation_share: expected a number in [0, 1), got {validation_share}")
     if out_dir.resolve() == parsed_dir.resolve():
         raise UserError(f"{out_dir}: merge needs another folder than the one it reads")
+    rules = text_rules or TextRules()
     paths = _parsed_files(parsed_dir)
-    index = _Index(paths, languages)
+    index = Index(paths, languages, licences)
     reasons = _decide(index, exclude_pmids or (), keep_retracted)
     out_dir.mkdir(parents=True, exist_ok=True)
     (out_dir / "counts.json").unlink(missing_ok=True)
+    if rules.any or prefer_fulltext:
+        staying = reasons == 0
+        with read_the_texts(paths, index.starts, staying, rules, out_dir, workers) as found:
+            _decide_by_text(index, reasons, found, rules, prefer_fulltext)
     written = _write(paths, index, reasons, out_dir, validation_share, seed)
     counts = _counts(index, reasons, written)
     options = {
         "validation_share": validation_share,
         "seed": seed,
         "languages": sorted(languages) if languages is not None else None,
+        "licences": sorted(licences) if licences is not None else None,
         "exclude_pmids": len(set(exclude_pmids or ())),
         "keep_retracted": keep_retracted,
+        "prefer_fulltext": prefer_fulltext,
+        **rules.described(),
     }
     with replacing(out_dir / "counts.json") as temporary:
         temporary.write_text(json.dumps({**counts, "options": options}, indent=1) + "\n")
@@ -137,95 +133,7 @@ def _parsed_files(parsed_dir: Path) -> list[Path]:
         raise UserError(f"{manifest}: not written by `parse`") from None
 
 
-class _Index:
-    """One entry per record, in file order: what the decisions need."""
-
-    def __init__(self, paths: list[Path], languages: Collection[str] | None) -> None:
-        parts: dict[str, list[NDArray[Any]]] = {
-            name: [np.zeros(0, dtype)] for name, dtype in _INDEX_TYPES.items()
-        }
-        self.starts = [0]
-        self.deletions: list[tuple[int, int, int]] = []
-        """(PMID, file, row before which it applies)."""
-        for number, path in enumerate(tqdm(paths, desc="merge: ids", unit="file", disable=None)):
-            rows = 0
-            for batch in read_batches(path, columns=list(_INDEX_COLUMNS)):
-                columns = _index_columns(batch, languages)
-                columns["file"] = np.full(batch.num_rows, number)
-                columns["row"] = np.arange(rows, rows + batch.num_rows)
-                for name, dtype in _INDEX_TYPES.items():
-                    parts[name].append(columns[name].astype(dtype))
-                rows += batch.num_rows
-            self.starts.append(self.starts[-1] + rows)
-            self.deletions += [(pmid, number, row) for pmid, row in _deletions(path)]
-        self.file, self.row = np.concatenate(parts["file"]), np.concatenate(parts["row"])
-        self.pmid, self.pmcid = np.concatenate(parts["pmid"]), np.concatenate(parts["pmcid"])
-        self.version, self.date = np.concatenate(parts["version"]), np.concatenate(parts["date"])
-        self.pubmed = np.concatenate(parts["pubmed"])
-        self.retracted = np.concatenate(parts["retracted"])
-        self.foreign = np.concatenate(parts["foreign"])
-        # A citation's key is its PMID, a full text's its PMCID; the few full texts that have
-        # only a PMID get its negative, so that the two numberings cannot meet.
-        pmc_key = np.where(self.pmcid > 0, self.pmcid, -self.pmid)
-        self.key = np.where(self.pubmed, self.pmid, pmc_key)
-
-    def __len__(self) -> int:
-        return len(self.key)
-
-
-def _index_columns(
-    batch: pa.RecordBatch, languages: Collection[str] | None
-) -> dict[str, NDArray[Any]]:
-    foreign: Mask = np.zeros(batch.num_rows, bool)
-    if languages is not None:
-        wanted = pa.array(sorted(languages), pa.string())
-        foreign = ~_booleans(pc.is_in(batch["language"], wanted))
-    return {
-        "pmid": _integers(batch["pmid"]),
-        "pmcid": _integers(batch["pmcid"]),
-        "version": _integers(batch["version"]),
-        "date": _dates(batch["date_revised"]),
-        "pubmed": _booleans(pc.equal(batch["source"], PUBMED_ABSTRACT)),
-        "retracted": _contains(batch["publication_types"], RETRACTED),
-        "foreign": foreign,
-    }
-
-
-def _integers(column: pa.Array) -> Integers:
-    values: Integers = pc.fill_null(column, 0).to_numpy(zero_copy_only=False).astype(np.int64)
-    return values
-
-
-def _booleans(column: pa.Array) -> Mask:
-    values: Mask = pc.fill_null(column, False).to_numpy(zero_copy_only=False).astype(bool)
-    return values
-
-
-def _dates(column: pa.Array) -> Integers:
-    """ISO dates as numbers like 20240131, missing ones as 0."""
-    digits = pc.fill_null(pc.replace_substring(column, "-", ""), "0")
-    values: Integers = digits.cast(pa.int64()).to_numpy(zero_copy_only=False)
-    return values
-
-
-def _contains(lists: pa.ListArray, word: str) -> Mask:
-    """Tell for each list of strings whether `word` is in it."""
-    mask: Mask = np.zeros(len(lists), bool)
-    found = pc.equal(lists.flatten(), word)
-    mask[pc.list_parent_indices(lists).filter(found).to_numpy(zero_copy_only=False)] = True
-    return mask
-
-
-def _deletions(path: Path) -> list[tuple[int, int]]:
-    metadata = read_metadata(path).get(METADATA_KEY)
-    if metadata is None:
-        raise UserError(f"{path}: not written by `parse`")
-    return [(pmid, row) for pmid, row in json.loads(metadata)["deletions"]]
-
-
-def _decide(
-    index: _Index, exclude_pmids: Collection[int], keep_retracted: bool
-) -> NDArray[np.int8]:
+def _decide(index: Index, exclude_pmids: Collection[int], keep_retracted: bool) -> NDArray[np.int8]:
     """Return a reason code for every record; those without text are not found out here."""
     reasons = np.zeros(len(index), np.int8)
 
@@ -238,12 +146,37 @@ def _decide(
     if not keep_retracted:
         drop(_same_articles(index, index.retracted & (reasons == 0)), "retracted")
     drop(index.foreign, "language")
+    drop(index.unlicensed, "licence")
     excluded = np.isin(index.pmid, np.array(sorted(exclude_pmids), np.int64))
     drop(_same_articles(index, excluded & (index.pmid > 0)), "excluded_pmid")
     return reasons
 
 
-def _deleted(index: _Index) -> Mask:
+def _decide_by_text(
+    index: Index,
+    reasons: NDArray[np.int8],
+    found: TextFindings,
+    rules: TextRules,
+    prefer_fulltext: bool,
+) -> None:
+    """Enter the reasons that only the texts give."""
+    staying = reasons == 0
+    reasons[staying & found.without_text] = _CODE["title_only"]
+    reasons[staying & found.empty] = _CODE["empty"]
+    reasons[(reasons == 0) & found.contaminated] = _CODE["contaminated"]
+    if rules.duplicates:
+        copies = later_copies(found.hashes, np.flatnonzero(reasons == 0))
+        reasons[copies] = _CODE["duplicate"]
+    if rules.near_duplicates is not None:
+        candidates = np.flatnonzero(reasons == 0)
+        copies = near_copies(found.signatures, candidates, rules.near_duplicates)
+        reasons[copies] = _CODE["near_duplicate"]
+    if prefer_fulltext:
+        full = _same_articles(index, (reasons == 0) & ~index.pubmed)
+        reasons[(reasons == 0) & full & index.pubmed] = _CODE["has_fulltext"]
+
+
+def _deleted(index: Index) -> Mask:
     """Mark the citations that stand before a deletion of their PMID."""
     last: dict[int, tuple[int, int]] = {}
     for pmid, file, row in index.deletions:
@@ -256,7 +189,7 @@ def _deleted(index: _Index) -> Mask:
     return marked
 
 
-def _last_words(index: _Index, candidates: Mask) -> Mask:
+def _last_words(index: Index, candidates: Mask) -> Mask:
     """Mark, of each (source, id), the record that stays."""
     positions = np.flatnonzero(candidates)
     sort_by = ("row", "date", "version", "file", "key", "pubmed")  # the last matters most
@@ -268,7 +201,7 @@ def _last_words(index: _Index, candidates: Mask) -> Mask:
     return marked
 
 
-def _same_articles(index: _Index, mask: Mask) -> Mask:
+def _same_articles(index: Index, mask: Mask) -> Mask:
     """Extend a mask to all records that share a PMID or PMCID with a marked one."""
     pmids, pmcids = index.pmid[mask], index.pmcid[mask]
     same: Mask = np.isin(index.pmid, pmids[pmids > 0]) | np.isin(index.pmcid, pmcids[pmcids > 0])
@@ -277,7 +210,7 @@ def _same_articles(index: _Index, mask: Mask) -> Mask:
 
 def _write(
     paths: list[Path],
-    index: _Index,
+    index: Index,
     reasons: NDArray[np.int8],
     out_dir: Path,
     share: float,
@@ -295,8 +228,8 @@ def _write(
         }
         for start, batch in _batches(paths, index):
             codes = reasons[start : start + batch.num_rows]
-            no_text = _booleans(pc.equal(pc.binary_length(batch["text"]), 0))
-            no_title = _booleans(pc.equal(pc.binary_length(batch["title"]), 0))
+            no_text = booleans(pc.equal(pc.binary_length(batch["text"]), 0))
+            no_title = booleans(pc.equal(pc.binary_length(batch["title"]), 0))
             codes[(codes == 0) & no_text & ~no_title] = _CODE["title_only"]
             codes[(codes == 0) & no_text] = _CODE["empty"]
             kept = batch.filter(pa.array(codes == 0))
@@ -309,7 +242,7 @@ def _write(
     return written
 
 
-def _batches(paths: list[Path], index: _Index) -> Iterator[tuple[int, pa.RecordBatch]]:
+def _batches(paths: list[Path], index: Index) -> Iterator[tuple[int, pa.RecordBatch]]:
     """Yield every batch with the position of its first record in the index."""
     for number, path in enumerate(tqdm(paths, desc="merge: write", unit="file", disable=None)):
         start = index.starts[number]
@@ -319,7 +252,7 @@ def _batches(paths: list[Path], index: _Index) -> Iterator[tuple[int, pa.RecordB
 
 
 def _counts(
-    index: _Index, reasons: NDArray[np.int8], written: Counter[tuple[str, str]]
+    index: Index, reasons: NDArray[np.int8], written: Counter[tuple[str, str]]
 ) -> dict[str, Any]:
     def count(mask: Mask) -> dict[str, Any]:
         codes = np.bincount(reasons[mask], minlength=len(REASONS))

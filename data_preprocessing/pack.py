@@ -1,24 +1,24 @@
 """Documents to sequences of one length: shuffle, join with end-of-text between them, cut."""
 
+import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 from tqdm import tqdm
 
+from data_preprocessing.best_fit import pack_best_fit
 from data_preprocessing.bpe import (
     END_OF_TEXT,
     document_text,
-    encode_documents,
     load_tokenizer,
     tokenizer_sha256,
 )
 from data_preprocessing.records import read_batches
+from data_preprocessing.token_store import TokenStore, tokenize_file
 from data_preprocessing.write_hdf5 import (
     SAMPLES_PER_FILE,
     file_sha256,
@@ -31,25 +31,9 @@ from data_preprocessing.write_hdf5 import (
 from modelzoo_mediswift.errors import UserError
 
 LAYOUTS = ("sample", "corpus")
+PACKINGS = ("concatenate", "best_fit")
 SPLITS = ("train", "validation")
 _BLOCK_SAMPLES = 256
-
-
-@dataclass(frozen=True)
-class EncodedDocuments:
-    """The tokens of many documents in one array."""
-
-    tokens: NDArray[np.integer]
-    ends: NDArray[np.int64]
-    """Where each document ends in `tokens`, in the order read."""
-
-    def __len__(self) -> int:
-        return len(self.ends)
-
-    def in_order(self, order: Iterable[int]) -> Iterator[NDArray[np.integer]]:
-        """The documents `order`, by index."""
-        for i in order:
-            yield self.tokens[self.ends[i - 1] if i else 0 : self.ends[i]]
 
 
 def shuffled_order(count: int, seed: int) -> NDArray[np.int64]:
@@ -123,17 +107,6 @@ def _cut(stream: NDArray[np.integer], msl: int) -> NDArray[np.int32]:
     return samples
 
 
-def encode_records(path: Path, tokenizer: Tokenizer) -> EncodedDocuments:
-    """Tokenize every record of a Parquet file, in the file's order."""
-    dtype = np.uint16 if tokenizer.get_vocab_size() <= 1 << 16 else np.int32
-    total = pq.read_metadata(path).num_rows if path.is_file() else None
-    encoded = encode_documents(tokenizer, read_texts(path))
-    progress = tqdm(encoded, desc=f"tokenize {path.stem}", unit="doc", total=total, disable=None)
-    documents = [tokens.astype(dtype) for tokens in progress]
-    ends = np.cumsum([len(tokens) for tokens in documents], dtype=np.int64)
-    return EncodedDocuments(np.concatenate([np.empty(0, dtype), *documents]), ends)
-
-
 def read_texts(path: Path) -> Iterator[str]:
     """What the model reads of each record of a Parquet file, in the file's order."""
     for rows in read_batches(path, columns=["title", "text"]):
@@ -151,15 +124,22 @@ def pack_corpus(
     seed: int = 0,
     samples_per_file: int = SAMPLES_PER_FILE,
     compression: str | None = None,
+    packing: str = "concatenate",
+    workers: int = 1,
 ) -> dict[str, dict[str, Any]]:
     """Pack ``train.parquet`` and ``validation.parquet`` into `out_dir`/train and /validation.
 
     Returns each split's data_params.json. A split that is there already, made from the same files
-    with the same settings, is left as it is. Raises UserError if it is another one's, or if there
-    is nothing to train on.
+    with the same settings, is left as it is; one that was interrupted is continued with the tokens
+    it had, in ``.SPLIT.tokens``. The files are the same to the byte for any number of `workers`.
+    Raises UserError if a split is another one's, or if there is nothing to train on.
     """
     if layout not in LAYOUTS:
         raise UserError(f"layout: expected {' or '.join(LAYOUTS)}, got {layout!r}")
+    if packing not in PACKINGS:
+        raise UserError(f"packing: expected {' or '.join(PACKINGS)}, got {packing!r}")
+    if packing == "best_fit" and layout == "corpus":
+        raise UserError("packing: best_fit needs the sample layout; corpus is one stream")
     if max_sequence_length < 1 or samples_per_file < 1:
         raise UserError("max_sequence_length and samples_per_file: expected positive numbers")
     tokenizer = load_tokenizer(tokenizer_path)
@@ -176,32 +156,42 @@ def pack_corpus(
             "sources": {path.name: file_sha256(path)},
             "seed": seed,
             "settings": {"samples_per_file": samples_per_file, "compression": compression},
+            "packing": packing,
         }
         params = written_before(out_dir / split, wanted)
         if params is None:
-            documents = encode_records(path, tokenizer)
-            if len(documents.tokens) == 0:
+            scratch = out_dir / f".{split}.tokens"
+            made_from = {key: wanted[key] for key in ("tokenizer_sha256", "sources")}
+            documents = tokenize_file(path, tokenizer_path, scratch, made_from, workers)
+            if documents.lengths.sum() == 0:
+                shutil.rmtree(scratch)
                 if split == "train":
                     raise UserError(f"{path}: no documents in it, nothing to pack")
                 continue
-            params = _write_split(out_dir / split, documents, wanted)
+            params = _write_split(out_dir / split, documents, wanted, _by_source(path, documents))
+            shutil.rmtree(scratch)
         done[split] = params
     return done
 
 
 def _write_split(
-    folder: Path, documents: EncodedDocuments, wanted: dict[str, Any]
+    folder: Path, documents: TokenStore, wanted: dict[str, Any], by_source: dict[str, int]
 ) -> dict[str, Any]:
     msl, eos_id = wanted["max_sequence_length"], wanted["eos_token_id"]
     settings = wanted["settings"]
-    order = shuffled_order(len(documents), wanted["seed"])
-    chosen = tqdm(order, desc=f"pack {folder.name}", unit="doc", disable=None)
-    in_order = documents.in_order(chosen)
+    in_order = tqdm(
+        documents.in_order(shuffled_order(len(documents), wanted["seed"])),
+        desc=f"pack {folder.name}",
+        unit="doc",
+        total=len(documents),
+        disable=None,
+    )
+    pack = pack_best_fit if wanted["packing"] == "best_fit" else pack_documents
     with new_folder(folder) as partial:
         if wanted["format"] == "sample":
             listing = write_samples(
                 partial,
-                pack_documents(in_order, msl, eos_id),
+                pack(in_order, msl, eos_id),
                 max_sequence_length=msl,
                 **settings,
             )
@@ -210,14 +200,31 @@ def _write_split(
                 partial,
                 join_documents(in_order, eos_id),
                 max_sequence_length=msl,
-                dtype=documents.tokens.dtype,
+                dtype=documents.dtype,
                 **settings,
             )
-        lengths = np.diff(documents.ends, prepend=0)
+        lengths = documents.lengths
+        places = listing["n_examples"] * msl
         counts = {
             "documents": len(documents),
             "empty_documents": int((lengths == 0).sum()),
-            "padding": listing["n_examples"] * msl - listing["n_loss_tokens"],
+            "padding": places - listing["n_loss_tokens"],
         }
-        n_tokens = len(documents.tokens) + len(documents) - counts["empty_documents"]
-        return write_params(partial, {**wanted, **listing, "n_tokens": n_tokens, "counts": counts})
+        if wanted["packing"] == "best_fit":
+            counts["cut_documents"] = int((lengths >= msl).sum())
+            counts["padding_share"] = round(counts["padding"] / places, 6)
+        n_tokens = int(lengths.sum()) + len(documents) - counts["empty_documents"]
+        totals = {"n_tokens": n_tokens, "tokens_by_source": by_source, "counts": counts}
+        return write_params(partial, {**wanted, **listing, **totals})
+
+
+def _by_source(path: Path, documents: TokenStore) -> dict[str, int]:
+    """Tokens of each source, without end-of-text."""
+    tokens: Counter[str] = Counter()
+    row = 0
+    for batch in read_batches(path, columns=["source"]):
+        lengths = documents.lengths[row : row + batch.num_rows].tolist()
+        for source, length in zip(batch["source"].to_pylist(), lengths, strict=True):
+            tokens[source] += length
+        row += batch.num_rows
+    return dict(sorted(tokens.items()))

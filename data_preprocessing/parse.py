@@ -28,7 +28,7 @@ from data_preprocessing.xml_reading import ReadLog
 from modelzoo_mediswift.errors import UserError
 
 # Part of a finished file's identity: raise it when the same input gives other records.
-PARSER_VERSION = 1
+PARSER_VERSION = 2
 METADATA_KEY = "mediswift.parse"
 
 _TAR_SUFFIXES = (".tar.gz", ".tgz", ".tar")

@@ -13,6 +13,7 @@ from lxml import etree
 from data_preprocessing import jats_metadata as metadata
 from data_preprocessing.byte_streams import head_of, open_bytes, root_element, to_utf8, utf8_chunks
 from data_preprocessing.inline_text import local_name
+from data_preprocessing.jats_tables import LARGE, without_tables
 from data_preprocessing.jats_text import KEPT, LedgerError, article_text
 from data_preprocessing.records import PMC_FULLTEXT, RETRACTED, Record
 from data_preprocessing.xml_reading import (
@@ -180,7 +181,7 @@ def _read_article(
     raw: bytes, name: str, log: ReadLog, listed: dict[int, ListedArticle]
 ) -> Record | None:
     try:
-        article = parse_record(raw, log)
+        article, cut = _parse(raw, log)
     except DamagedRecord as error:
         log.damaged(f"{name}: {error}")
         return None
@@ -193,6 +194,8 @@ def _read_article(
         return None
     except LedgerError as error:
         raise LedgerError(f"{name}: {error}") from None
+    if cut:
+        ledger["table"] += cut
     log.counts["paragraphs.in"] += ledger.total()
     log.counts["paragraphs.out"] += ledger.pop(KEPT, 0)
     for rule, paragraphs in ledger.items():
@@ -201,6 +204,17 @@ def _read_article(
     if not text:
         log.counts["without_text"] += 1
     return _record(article, text, name, listed)
+
+
+def _parse(raw: bytes, log: ReadLog) -> tuple[Any, int]:
+    """Parse an article; a large one without its tables. The number of paragraphs in these."""
+    if len(raw) >= LARGE:
+        smaller, cut = without_tables(raw)
+        try:
+            return parse_record(smaller, log), cut
+        except DamagedRecord:
+            pass
+    return parse_record(raw, log), 0
 
 
 def _record(article: Any, text: str, name: str, listed: dict[int, ListedArticle]) -> Record:

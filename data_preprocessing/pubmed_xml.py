@@ -39,6 +39,11 @@ _NO_TITLE = frozenset(("not available", "in process citation", "no title availab
 _PMCID = re.compile(r"\s*(?:PMC)?(\d{1,18})(?:\.\d+)?\s*$", re.IGNORECASE)
 _YEAR = re.compile(r"\b(1[6-9]|20)\d\d\b")
 
+# Two thirds of a citation's bytes, of which no record keeps anything. None of them nests in itself
+# but ReferenceList, and reference lists stand side by side at the citation's end.
+_UNREAD = ("AuthorList", "GrantList", "ChemicalList", "MeshHeadingList", "History", "ReferenceList")
+_UNREAD_TAGS = [(f"<{name}".encode(), f"</{name}>".encode()) for name in _UNREAD]
+
 
 def read_pubmed(path: Path, log: ReadLog | None = None) -> Iterator[Record | Deletion]:
     """Stream the citations and deletions of a PubMed XML file (plain or gzip) in file order.
@@ -59,7 +64,7 @@ def read_pubmed(path: Path, log: ReadLog | None = None) -> Iterator[Record | Del
     splitter = RecordSplitter(path, root, RECORD_NAMES[root], log)
     for name, raw in splitter.records(utf8_chunks(path)):
         try:
-            element = parse_record(raw, log)
+            element = _parse(name, raw, log)
         except DamagedRecord as error:
             log.damaged(f"{path.name}: {_nearest_pmid(raw)}: {error}")
             continue
@@ -76,6 +81,27 @@ def read_pubmed(path: Path, log: ReadLog | None = None) -> Iterator[Record | Del
         else:
             log.counts["records"] += 1
             yield record
+
+
+def _parse(name: str, raw: bytes, log: ReadLog) -> Any:
+    """Parse a citation without what is not read; all of it, if that is not well-formed."""
+    if name in ("PubmedArticle", "MedlineCitation") and b"<!" not in raw:  # comments, CDATA
+        try:
+            return parse_record(_without_unread(raw), log)
+        except DamagedRecord:
+            pass
+    return parse_record(raw, log)
+
+
+def _without_unread(raw: bytes) -> bytes:
+    for opening, closing in _UNREAD_TAGS:
+        start = raw.find(opening)
+        if start >= 0:
+            end = raw.rfind(closing, start) if closing == b"</ReferenceList>" else -1
+            end = end if end >= 0 else raw.find(closing, start)
+            if end >= 0:
+                raw = raw[:start] + raw[end + len(closing) :]
+    return raw
 
 
 class _Citation:
@@ -208,7 +234,7 @@ def _abstract_text(abstract: Any, counts: Counter[str]) -> str:
         paragraphs.append(text)
     if labelled:
         counts["structured_abstract"] += 1
-    if paragraphs and _TRUNCATED.search(paragraphs[-1]):
+    if paragraphs and paragraphs[-1].endswith(")") and _TRUNCATED.search(paragraphs[-1]):
         counts["truncated_abstract"] += 1
         paragraphs[-1] = _TRUNCATED.sub("", paragraphs[-1])
     return "\n".join(filter(None, paragraphs))

@@ -15,6 +15,7 @@ from modelzoo_mediswift.errors import UserError
 
 PUBMED_ABSTRACT = "pubmed_abstract"
 PMC_FULLTEXT = "pmc_fulltext"
+SOURCES = (PUBMED_ABSTRACT, PMC_FULLTEXT)
 
 # PubMed's own name for an article that has been withdrawn; the JATS reader uses it too.
 RETRACTED = "Retracted Publication"
@@ -157,8 +158,10 @@ class RecordSink:
             if kind is None:
                 self._flush()
             self._writer.close()
-        finally:
-            self._replacing.__exit__(kind, error, trace)
+        except BaseException as late:  # the disk is full: what is there is no file of records
+            self._replacing.__exit__(type(late), late, late.__traceback__)
+            raise
+        self._replacing.__exit__(kind, error, trace)
 
 
 def to_batch(records: list[Record]) -> pa.RecordBatch:
@@ -211,6 +214,21 @@ def read_batches(path: Path, columns: list[str] | None = None) -> Iterator[pa.Re
     Raises:
         UserError: the file is missing, damaged, or has other columns than SCHEMA.
     """
+    with _opened(path) as file:
+        for group in range(file.num_row_groups):
+            yield from _group_batches(file, group, columns)
+
+
+def read_group(
+    path: Path, group: int, columns: list[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Stream the rows of one row group; raises UserError as `read_batches` does."""
+    with _opened(path) as file:
+        yield from _group_batches(file, group, columns)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     with _reading(path), pq.ParquetFile(path) as file:
         found = file.schema_arrow.remove_metadata()
         if not found.equals(SCHEMA):
@@ -218,7 +236,16 @@ def read_batches(path: Path, columns: list[str] | None = None) -> Iterator[pa.Re
                 f"{path}: not a file of records: columns {', '.join(found.names)}; "
                 f"expected {', '.join(SCHEMA.names)} with the types of records.SCHEMA"
             )
-        yield from file.iter_batches(batch_size=2048, columns=columns, use_threads=False)
+        yield file
+
+
+def _group_batches(
+    file: pq.ParquetFile, group: int, columns: list[str] | None
+) -> Iterator[pa.RecordBatch]:
+    # One row group at a time: a batch would otherwise join many groups of long texts.
+    return file.iter_batches(
+        batch_size=2048, row_groups=[group], columns=columns, use_threads=False
+    )
 
 
 def read_parquet(path: Path) -> Iterator[Record]:

@@ -17,7 +17,7 @@ from numpy.typing import DTypeLike, NDArray
 from modelzoo_mediswift.data.hdf5 import DATASET, LOSS_MASK, NUM_ROWS, PARAMS_FILE, open_sequences
 from modelzoo_mediswift.errors import UserError
 
-COMPRESSIONS = (None, "gzip")
+COMPRESSIONS = (None, "gzip", "lz4")
 SAMPLES_PER_FILE = 8192
 """100 MB per file at 1,024 tokens; one file is held in memory."""
 
@@ -185,15 +185,27 @@ def _filled_by_pieces(
 def _write_file(
     path: Path, data: NDArray[np.integer], chunks: tuple[int, ...] | None, compression: str | None
 ) -> None:
-    if compression not in COMPRESSIONS:
-        raise UserError(f"compression: expected gzip or none, got {compression!r}")
+    filters = _filters(compression)
     with h5py.File(path, "w", libver=_LIBVER) as file:
-        file.create_dataset(
-            DATASET, data=data, chunks=chunks, compression=compression, track_times=False
-        )
+        file.create_dataset(DATASET, data=data, chunks=chunks, track_times=False, **filters)
         if data.ndim > 1:
             file.attrs["n_examples"] = len(data)
     _sync(path)
+
+
+def _filters(compression: str | None) -> dict[str, Any]:
+    """h5py's arguments for a compression."""
+    if compression not in COMPRESSIONS:
+        raise UserError(f"compression: expected gzip, lz4 or none, got {compression!r}")
+    if compression != "lz4":
+        return {"compression": compression}
+    try:
+        import hdf5plugin
+    except ImportError:
+        raise UserError(
+            "compression lz4 needs the package hdf5plugin: pip install 'modelzoo-mediswift[lz4]'"
+        ) from None
+    return dict(hdf5plugin.LZ4())
 
 
 def _sync(path: Path) -> None:

@@ -58,6 +58,8 @@ def test_packages_import_only_what_the_arrows_allow(part):
 
 def test_data_preprocessing_uses_the_data_contract_and_the_tasks_only():
     allowed = (
+        "modelzoo_mediswift.config.section",
+        "modelzoo_mediswift.config.yaml_file",
         "modelzoo_mediswift.data.hdf5",
         "modelzoo_mediswift.tasks",
         "modelzoo_mediswift.errors",

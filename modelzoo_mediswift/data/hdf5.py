@@ -162,7 +162,9 @@ class SequenceSource:
             file = self.files[number]
             try:
                 if file.offset is None:
-                    self._open[number] = h5py.File(file.path, "r")[DATASET]
+                    data = h5py.File(file.path, "r")[DATASET]
+                    _load_filters(file.path, data)
+                    self._open[number] = data
                 else:
                     mapped = np.memmap(file.path, file.dtype, "r", file.offset, file.shape)
                     self._open[number] = mapped.view(np.ndarray)
@@ -242,6 +244,7 @@ def _inspect(path: Path) -> SequenceFile:
             data = handle.get(DATASET)
             if not isinstance(data, h5py.Dataset):
                 raise UserError(f"{path}: no dataset named {DATASET!r} in it")
+            _load_filters(path, data)
             file = _header(path, handle, data)
             n_examples = handle.attrs.get("n_examples")
     except OSError as error:
@@ -260,6 +263,21 @@ def _inspect(path: Path) -> SequenceFile:
             f"{path}: attribute n_examples says {int(n_examples)}, but there are {file.length}"
         )
     return file
+
+
+def _load_filters(path: Path, data: h5py.Dataset) -> None:
+    """Register what the data was compressed with, if HDF5 itself cannot read it (LZ4)."""
+    created = data.id.get_create_plist()
+    for number in range(created.get_nfilters()):
+        code = created.get_filter(number)[0]
+        if not h5py.h5z.filter_avail(code):
+            try:
+                import hdf5plugin  # noqa: F401
+            except ImportError:
+                raise UserError(
+                    f"{path}: compressed with HDF5 filter {code}, which needs the package "
+                    "hdf5plugin: pip install 'modelzoo-mediswift[lz4]'"
+                ) from None
 
 
 def _header(path: Path, handle: h5py.File, data: h5py.Dataset) -> SequenceFile:

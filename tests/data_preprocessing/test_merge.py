@@ -182,8 +182,14 @@ def test_excluded_pmids_leave_both_sources(tmp_path: Path) -> None:
         "validation_share": 0,
         "seed": 0,
         "languages": None,
+        "licences": None,
         "exclude_pmids": 3,
         "keep_retracted": False,
+        "prefer_fulltext": False,
+        "duplicates": False,
+        "near_duplicates": None,
+        "decontaminate": [],
+        "ngram": None,
     }
 
 

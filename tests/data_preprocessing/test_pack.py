@@ -9,7 +9,6 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from data_preprocessing.bpe import document_text
 from data_preprocessing.pack import (
     _mixed,
-    encode_records,
     join_documents,
     pack_corpus,
     pack_documents,
@@ -144,15 +143,6 @@ def words(title: str, text: str) -> str:
     return " ".join(document_text(title, text).split())
 
 
-def test_encode_records_keeps_documents_apart(inputs: tuple[Path, Path]) -> None:
-    documents = encode_records(inputs[0] / "train.parquet", Tokenizer.from_file(str(inputs[1])))
-    assert documents.tokens.dtype == np.uint16
-    assert documents.ends.tolist() == [4, 6, 11, 12]
-    second_last, first = documents.in_order([2, 0])
-    assert [WORDS[i] for i in second_last] == ["the", "a", "of", "men", "fall"]
-    assert [WORDS[i] for i in first] == ["cells", "rise", "in", "mice"]
-
-
 def test_sample_layout_round_trip(inputs: tuple[Path, Path], tmp_path: Path) -> None:
     done = pack_corpus(*inputs, tmp_path / "out", max_sequence_length=5, samples_per_file=2)
     order = shuffled_order(4, seed=0)
@@ -186,10 +176,12 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("layout", ["sample", "corpus"])
-@pytest.mark.parametrize("compression", [None, "gzip"])
+@pytest.mark.parametrize("compression", [None, "gzip", "lz4"])
 def test_same_input_same_bytes(
     inputs: tuple[Path, Path], tmp_path: Path, layout: str, compression: str | None
 ) -> None:
+    if compression == "lz4":
+        pytest.importorskip("hdf5plugin")
     for name in ("x", "y"):
         pack_corpus(
             *inputs,
@@ -199,6 +191,39 @@ def test_same_input_same_bytes(
             compression=compression,
         )
     assert contents(tmp_path / "x") == contents(tmp_path / "y")
+
+
+@pytest.mark.parametrize("compression", ["gzip", "lz4"])
+def test_compressed_files_read_the_same(
+    inputs: tuple[Path, Path], tmp_path: Path, compression: str
+) -> None:
+    if compression == "lz4":
+        pytest.importorskip("hdf5plugin")
+    read = []
+    for name, option in (("plain", None), ("small", compression)):
+        pack_corpus(*inputs, tmp_path / name, max_sequence_length=4, compression=option)
+        source = open_sequences(tmp_path / name / "train")
+        read.append(source.read(range(len(source))).tolist())
+    assert read[0] == read[1]
+
+
+def test_best_fit_cuts_nothing_that_fits(inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    done = pack_corpus(*inputs, tmp_path / "out", max_sequence_length=6, packing="best_fit")
+    documents = decoded_whole(tmp_path / "out" / "train")
+    assert sorted(documents) == sorted(words(*text) for text in TEXTS)
+    # 5, 3, 6 and 2 tokens with end-of-text: 18 places, or 24 if 5 comes before 3 and 2 meet.
+    counts = done["train"]["counts"]
+    assert counts["cut_documents"] == 0
+    assert counts["padding"] == done["train"]["n_examples"] * 6 - 16
+    assert counts["padding_share"] == round(counts["padding"] / (counts["padding"] + 16), 6)
+    assert done["train"]["n_loss_tokens"] == done["train"]["n_tokens"] == 16
+
+
+def decoded_whole(folder: Path) -> list[str]:
+    source = open_sequences(folder)
+    samples = source.read(range(len(source)))
+    text = " ".join(WORDS[t] for _, mask, labels in samples for t in labels[mask == 1])
+    return [part.strip() for part in text.split("<|endoftext|>") if part.strip()]
 
 
 def test_done_work_is_kept_and_other_work_is_not_mixed_in(
@@ -236,6 +261,12 @@ def test_an_empty_validation_split_is_left_out(inputs: tuple[Path, Path], tmp_pa
 def test_bad_arguments(inputs: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(UserError, match="layout: expected sample or corpus, got 'both'"):
         pack_corpus(*inputs, tmp_path / "out", max_sequence_length=4, layout="both")
+    with pytest.raises(UserError, match="packing: expected concatenate or best_fit, got 'worst'"):
+        pack_corpus(*inputs, tmp_path / "out", max_sequence_length=4, packing="worst")
+    with pytest.raises(UserError, match="best_fit needs the sample layout"):
+        pack_corpus(
+            *inputs, tmp_path / "out", max_sequence_length=4, packing="best_fit", layout="corpus"
+        )
     with pytest.raises(UserError, match="expected positive numbers"):
         pack_corpus(*inputs, tmp_path / "out", max_sequence_length=0)
     with pytest.raises(UserError, match=r"train\.parquet"):

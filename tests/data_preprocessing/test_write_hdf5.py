@@ -141,5 +141,5 @@ def test_params_are_json_with_a_newline_at_the_end(tmp_path: Path) -> None:
 
 
 def test_unknown_compression(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="expected gzip or none, got 'lz4'"):
-        write_samples(tmp_path, iter(samples(1)), max_sequence_length=MSL, compression="lz4")
+    with pytest.raises(UserError, match="expected gzip, lz4 or none, got 'zip'"):
+        write_samples(tmp_path, iter(samples(1)), max_sequence_length=MSL, compression="zip")

@@ -1,0 +1,169 @@
+"""The configuration of `run`: one section per stage, strict, with the stages' own defaults."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+
+from data_preprocessing.file_sets import FILE_SETS, NLM
+from modelzoo_mediswift.config.section import (
+    ListOnly,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PathText,
+    PositiveFloat,
+    PositiveInt,
+    Probability,
+    Section,
+    Seed,
+    Text,
+    describe,
+    expected,
+    printable,
+    problem,
+    unknown,
+)
+from modelzoo_mediswift.config.yaml_file import YamlDocument, load_yaml
+from modelzoo_mediswift.errors import UserError
+
+
+def _known_set(name: str) -> str:
+    if name not in FILE_SETS:
+        raise problem(unknown("set of files", name, list(FILE_SETS)))
+    return name
+
+
+FileSetName = Annotated[str, AfterValidator(_known_set)]
+Flag = Annotated[bool, expected("true or false")]
+
+
+class Sample(Section):
+    """Generate the sample corpus."""
+
+    seed: Seed = 0
+    scale: PositiveFloat = 1.0
+
+
+class Fetch(Section):
+    """Bring NLM's files here."""
+
+    sets: Annotated[tuple[FileSetName, ...], ListOnly] = tuple(FILE_SETS)
+    base_url: Text = NLM
+    """A URL or a folder."""
+    newest: PositiveInt | None = None
+    """Only the last so many files of each set."""
+    connections: PositiveInt = 3
+    interval: NonNegativeFloat = 0.34
+    """Seconds between two requests."""
+    prune: Flag = False
+
+
+class Parse(Section):
+    """XML to records."""
+
+    inputs: Annotated[tuple[PathText, ...], ListOnly] = ()
+    """Files and folders besides what `sample` or `fetch` made."""
+    workers: PositiveInt = 1
+
+
+class Merge(Section):
+    """One document per article, filtered, divided."""
+
+    validation_share: Probability = 0.03
+    seed: Seed = 0
+    exclude_pmids: Annotated[tuple[PathText, ...], ListOnly] = ()
+    """Files of PMIDs, such as PubMedQA's test_ground_truth.json."""
+    languages: Annotated[tuple[Text, ...] | None, ListOnly] = None
+    licences: Annotated[tuple[Text, ...] | None, ListOnly] = None
+    """Of full texts; PubMed states none for abstracts."""
+    keep_retracted: Flag = False
+    prefer_fulltext: Flag = False
+    duplicates: Flag = False
+    near_duplicates: Annotated[
+        Annotated[float, Field(gt=0, le=1)] | None, expected("a number in (0, 1]")
+    ] = None
+    decontaminate: Annotated[tuple[PathText, ...], ListOnly] = ()
+    """Evaluation files: what shares a run of `ngram` words with one goes."""
+    ngram: PositiveInt = 13
+    workers: PositiveInt = 1
+
+
+class Tokenizer(Section):
+    """Moses and BPE; or, with `path`, a tokenizer.json that is there already."""
+
+    path: PathText | None = None
+    vocab_size: PositiveInt = 42384
+    max_documents: PositiveInt | None = None
+
+
+class Pack(Section):
+    """Records to HDF5."""
+
+    max_sequence_length: PositiveInt
+    layout: Annotated[Literal["sample", "corpus"], expected("sample or corpus")] = "sample"
+    seed: Seed = 0
+    samples_per_file: PositiveInt = 8192
+    compression: Annotated[Literal["gzip", "lz4"] | None, expected("gzip, lz4 or null")] = None
+    packing: Annotated[Literal["concatenate", "best_fit"], expected("concatenate or best_fit")] = (
+        "concatenate"
+    )
+    workers: PositiveInt = 1
+
+
+class Finetune(Section):
+    """A task's examples to HDF5."""
+
+    task: Annotated[Literal["pubmedqa"], expected("pubmedqa")]
+    input: PathText
+    max_sequence_length: PositiveInt
+    num_virtual_tokens: NonNegativeInt | None = None
+    vocab_size: PositiveInt | None = None
+    fold: NonNegativeInt = 0
+    include_long_answer: Flag = False
+
+
+_Empty = BeforeValidator(lambda value: {} if value is None else value)
+
+
+class RunConfig(Section):
+    """A whole run; every stage's output lies in a folder of its own in `out`."""
+
+    out: PathText
+    sample: Annotated[Sample, _Empty] | None = Field(default=None)
+    fetch: Annotated[Fetch, _Empty] | None = Field(default=None)
+    parse: Annotated[Parse, _Empty] = Field(default_factory=Parse)
+    merge: Annotated[Merge, _Empty] = Field(default_factory=Merge)
+    tokenizer: Annotated[Tokenizer, _Empty] = Field(default_factory=Tokenizer)
+    pack: Pack
+    finetune: Annotated[tuple[Finetune, ...], ListOnly] = ()
+
+    @model_validator(mode="after")
+    def _has_inputs(self) -> "RunConfig":
+        if self.sample is None and self.fetch is None and not self.parse.inputs:
+            raise problem("nothing to read: expected `fetch`, `sample` or `parse: {inputs: [...]}`")
+        return self
+
+
+def load_run_config(path: Path) -> RunConfig:
+    """Read and check a configuration.
+
+    Raises:
+        UserError: one line per mistake, ``FILE:LINE: merge.seed: what was expected``.
+    """
+    document = load_yaml(path)
+    # `fetch:` with nothing after it means the defaults; absent, it means no such stage.
+    data = {k: {} if v is None and k != "out" else v for k, v in document.data.items()}
+    try:
+        return RunConfig.model_validate(data)
+    except ValidationError as error:
+        lines = {_line(document, dict(item)): None for item in error.errors(include_url=False)}
+        raise UserError("\n".join(lines)) from None
+
+
+def _line(document: YamlDocument, item: dict[str, Any]) -> str:
+    at = tuple(
+        part for part in item["loc"] if isinstance(part, int) or not part.startswith("tuple")
+    )
+    name = printable(".".join(map(str, at)))
+    text = describe(item)
+    return f"{document.source}:{document.line_of(at)}: {f'{name}: ' if name else ''}{text}"

@@ -1,0 +1,176 @@
+"""`run`: one configuration, every stage once, from wherever it was stopped."""
+
+import hashlib
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from data_preprocessing import run_config
+from data_preprocessing.__main__ import main
+from data_preprocessing.only_one import only_one
+from data_preprocessing.run_config import load_run_config
+from modelzoo_mediswift.errors import UserError
+
+CONFIGS = Path(run_config.__file__).parent / "configs"
+SMALL = """\
+out: {out}
+sample: {{scale: 0.1}}
+merge:
+  exclude_pmids: [{out}/sample/pubmedqa/test_ground_truth.json]
+tokenizer: {{vocab_size: 400}}
+pack: {{max_sequence_length: 64}}
+finetune:
+  - {{task: pubmedqa, input: {out}/sample/pubmedqa, max_sequence_length: 256}}
+"""
+
+
+def config_file(tmp_path: Path, name: str = "out", text: str = SMALL) -> Path:
+    path = tmp_path / f"{name}.yaml"
+    path.write_text(text.format(out=tmp_path / name))
+    return path
+
+
+def products(folder: Path) -> dict[str, str]:
+    """SHA-256 of what the stages made; data_params.json names no path."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in (".lock", "run.json")
+    }
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("finished")
+    assert main(["run", str(config_file(folder))]) == 0
+    return folder / "out"
+
+
+def test_everything_is_there(finished: Path) -> None:
+    assert sorted(path.name for path in finished.iterdir() if path.name[0] != ".") == [
+        "card",
+        "finetune",
+        "merged",
+        "packed",
+        "parsed",
+        "run.json",
+        "sample",
+        "tokenizer",
+    ]
+    for split in ("train", "validation"):
+        assert (finished / "packed" / split / "data_params.json").exists()
+
+
+def test_the_second_time_nothing_is_made(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*.h5")}
+    assert main(["run", str(finished.parent / "out.yaml")]) == 0
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*.h5")} == before
+    shown = capsys.readouterr().out
+    for stage in ("sample", "merge", "tokenizer", "pack", "finetune pubmedqa"):
+        assert f"{stage} (done before)" in shown
+
+
+def test_killed_at_random_moments_it_ends_with_the_same_bytes(
+    finished: Path, tmp_path: Path
+) -> None:
+    config = config_file(tmp_path)
+    command = [sys.executable, "-m", "data_preprocessing", "run", str(config)]
+    moments = random.Random(0)
+    for _ in range(4):
+        with subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as process:
+            time.sleep(moments.uniform(0.3, 1.6))
+            process.send_signal(signal.SIGKILL)
+    assert main(["run", str(config)]) == 0
+    assert products(tmp_path / "out") == products(finished)
+
+
+def test_a_changed_setting_remakes_its_stage_and_what_follows(tmp_path: Path) -> None:
+    config = config_file(tmp_path)
+    assert main(["run", str(config)]) == 0
+    first = products(tmp_path / "out")
+    config.write_text(config.read_text().replace("pack: {", "pack: {seed: 1, "))
+    assert main(["run", str(config)]) == 0
+    second = products(tmp_path / "out")
+    changed = {name for name in first.keys() | second.keys() if first.get(name) != second.get(name)}
+    assert changed
+    assert {name.partition("/")[0] for name in changed} == {"packed", "card"}
+    # Somebody's change to a result is noticed, and the result made again.
+    (tmp_path / "out" / "packed" / "train" / "data-00000.h5").write_bytes(b"")
+    assert main(["run", str(config)]) == 0
+    assert products(tmp_path / "out") == second
+
+
+def test_what_run_did_not_make_is_not_removed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out" / "sample").mkdir(parents=True)
+    (tmp_path / "out" / "sample" / "precious").write_text("work")
+    assert main(["run", str(config_file(tmp_path))]) == 2
+    assert "sample: was not made by `run`; remove it" in capsys.readouterr().err
+    assert (tmp_path / "out" / "sample" / "precious").read_text() == "work"
+
+
+def test_the_second_of_two_runs_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = config_file(tmp_path)
+    with only_one(tmp_path / "out"):
+        assert main(["run", str(config)]) == 2
+    assert "another run (process" in capsys.readouterr().err
+    for stage in ("parse", "merge"):
+        with only_one(tmp_path / stage):
+            assert main([stage, str(config), "-o", str(tmp_path / stage)]) == 2
+        assert "another run (process" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_configurations_shipped_are_valid(path: Path) -> None:
+    assert load_run_config(path).pack.max_sequence_length in (256, 1024)
+
+
+def test_there_are_three(tmp_path: Path) -> None:
+    assert {path.stem for path in CONFIGS.iterdir()} == {"paper", "laptop", "sample"}
+    paper = load_run_config(CONFIGS / "paper.yaml")
+    assert paper.merge.validation_share == 0.03
+    assert paper.tokenizer.vocab_size == 42384
+    assert paper.fetch is not None
+    assert len(paper.fetch.sets) == 5
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("merge:\n  sed: 1\n", r':5: merge\.sed: unknown key "sed"; did you mean "seed"'),
+        ("merge:\n  seed: -1\n", r":5: merge\.seed: expected an integer >= 0, got -1"),
+        ("merg: {}\n", r':4: merg: unknown key "merg"; did you mean "merge"'),
+        ("merge: {validation_share: 1.5}\n", r"expected a number in \[0, 1\), got 1\.5"),
+        (
+            "fetch: {sets: [pubmed_base]}\n",
+            r':4: fetch\.sets\.0: unknown set of files "pubmed_base"; did you mean "pubmed_bas',
+        ),
+        ("tokenizer: 5\n", r":4: tokenizer: expected a mapping, got 5"),
+        ("finetune: [{task: hoc, input: x, max_sequence_length: 1}]\n", "expected pubmedqa, got"),
+    ],
+)
+def test_mistakes_in_the_configuration(tmp_path: Path, change: str, message: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(f"out: x\nsample:\npack: {{max_sequence_length: 8}}\n{change}")
+    with pytest.raises(UserError, match=message):
+        load_run_config(path)
+
+
+def test_something_must_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("out: x\npack: {max_sequence_length: 8}\n")
+    with pytest.raises(UserError, match="nothing to read: expected `fetch`, `sample` or"):
+        load_run_config(path)
+    path.write_text("out: x\nsample:\n")
+    with pytest.raises(UserError, match="pack: missing; this key is required"):
+        load_run_config(path)
