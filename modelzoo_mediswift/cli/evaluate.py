@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +13,8 @@ from modelzoo_mediswift.tasks.registry import TASKS
 from modelzoo_mediswift.tasks.scoring import Scores
 
 if TYPE_CHECKING:
-    from modelzoo_mediswift.checkpoint.directory import Checkpoint
-    from modelzoo_mediswift.evaluation.predict import Answer, Text
+    from modelzoo_mediswift.evaluation.predict import Answer
 
-END_OF_TEXT = "<|endoftext|>"
 EVALUATIONS_DIR = "evaluations"
 HOW = ("likelihood", "generation")
 
@@ -47,22 +44,15 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from modelzoo_mediswift.build import build_device, build_model
-    from modelzoo_mediswift.checkpoint.densify import load_dense
-    from modelzoo_mediswift.checkpoint.directory import load_checkpoint
-    from modelzoo_mediswift.config.load import parse_config
+    from modelzoo_mediswift.cli.loading import load_model, read_tokenizer
     from modelzoo_mediswift.evaluation.predict import answer
 
     if arguments.batch_size < 1:
         raise UserError(f"--batch_size: expected an integer >= 1, got {arguments.batch_size}")
     task = TASKS[arguments.task]()
     examples = task.read(arguments.data, arguments.split)
-    checkpoint = load_checkpoint(arguments.checkpoint)
+    model, checkpoint = load_model(arguments.checkpoint, arguments.device)
     text = read_tokenizer(arguments.tokenizer, checkpoint, arguments.checkpoint)
-    config = parse_config(checkpoint.config, str(arguments.checkpoint / "meta.json"))
-    model = build_model(config.init.model, seed=0)
-    load_dense(model, checkpoint.model, arguments.checkpoint)
-    model.to(build_device(arguments.device))
 
     found = answer(model, task, examples, text, arguments.batch_size)
     answers = list(tqdm(found, total=len(examples), unit="question", disable=None))
@@ -76,34 +66,6 @@ def run(arguments: argparse.Namespace) -> int:
     print(render(scores, arguments.task, arguments.split))
     print(f"written: {output}")
     return 0
-
-
-def read_tokenizer(path: Path, checkpoint: Checkpoint, origin: Path) -> Text:
-    """The tokenizer, if it is the one that the checkpoint was trained with."""
-    from tokenizers import Tokenizer
-
-    from modelzoo_mediswift.evaluation.predict import Text
-
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from error
-    trained = checkpoint.data.get("tokenizer_sha256")
-    if trained and hashlib.sha256(content).hexdigest() != trained:
-        raise UserError(f"{path}: not the tokenizer that {origin} was trained with")
-    try:
-        tokenizer = Tokenizer.from_buffer(content)
-    except Exception as error:  # `tokenizers` raises nothing more specific
-        raise UserError(f"{path}: not a tokenizer.json: {error}") from error
-    eos_id = tokenizer.token_to_id(END_OF_TEXT)
-    if eos_id is None:
-        raise UserError(f"{path}: has no {END_OF_TEXT}")
-    tokenizer.encode_special_tokens = True  # in a text they are characters, as in training
-    return Text(
-        lambda text: tokenizer.encode(text, add_special_tokens=False).ids,
-        lambda ids: tokenizer.decode(ids),
-        eos_id,
-    )
 
 
 def default_output(arguments: argparse.Namespace) -> Path:
