@@ -41,13 +41,15 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run_export(arguments: argparse.Namespace) -> int:
     from modelzoo_mediswift.checkpoint.directory import load_checkpoint
-    from modelzoo_mediswift.cli.loading import END_OF_TEXT, read_tokenizer_file
+    from modelzoo_mediswift.cli.loading import read_tokenizer_file
 
     folder: Path = arguments.folder
     if folder.exists():
         raise UserError(f"{folder}: exists already; name a new folder")
     checkpoint = load_checkpoint(arguments.checkpoint)
-    content, tokenizer = read_tokenizer_file(arguments.tokenizer, checkpoint, arguments.checkpoint)
+    content, tokenizer, eos_id = read_tokenizer_file(
+        arguments.tokenizer, checkpoint, arguments.checkpoint
+    )
 
     from modelzoo_mediswift.checkpoint.directory import flush
     from modelzoo_mediswift.checkpoint.hf_tokenizer import tokenizer_settings, with_prompt_tokens
@@ -65,7 +67,6 @@ def run_export(arguments: argparse.Namespace) -> int:
     temporary = folder.with_name(f".{folder.name}.writing")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    eos_id = tokenizer.token_to_id(END_OF_TEXT)
     write_weights(temporary, checkpoint, arguments.checkpoint, eos_id)
     tokens = with_prompt_tokens(content, model.vocab_size, model.num_virtual_tokens)
     write_text(temporary / "tokenizer.json", tokens)

@@ -32,8 +32,11 @@ def load_model(path: Path, device: str) -> tuple[GPT3, Checkpoint]:
     return model.to(build_device(device)).eval(), checkpoint
 
 
-def read_tokenizer_file(path: Path, checkpoint: Checkpoint, origin: Path) -> tuple[str, Tokenizer]:
-    """tokenizer.json as text and as a tokenizer, if the checkpoint was trained with it."""
+def read_tokenizer_file(
+    path: Path, checkpoint: Checkpoint, origin: Path
+) -> tuple[str, Tokenizer, int]:
+    """tokenizer.json as text and as a tokenizer, if the checkpoint was trained with it, and the id
+    of END_OF_TEXT."""
     from tokenizers import Tokenizer
 
     try:
@@ -48,19 +51,20 @@ def read_tokenizer_file(path: Path, checkpoint: Checkpoint, origin: Path) -> tup
         tokenizer = Tokenizer.from_str(text)
     except Exception as error:  # `tokenizers` raises nothing more specific
         raise UserError(f"{path}: not a tokenizer.json: {error}") from error
-    if tokenizer.token_to_id(END_OF_TEXT) is None:
+    eos_id = tokenizer.token_to_id(END_OF_TEXT)
+    if eos_id is None:
         raise UserError(f"{path}: has no {END_OF_TEXT}")
     tokenizer.encode_special_tokens = True  # in a text they are characters, as in training
-    return text, tokenizer
+    return text, tokenizer, eos_id
 
 
 def read_tokenizer(path: Path, checkpoint: Checkpoint, origin: Path) -> Text:
     """The tokenizer, if it is the one that the checkpoint was trained with."""
     from modelzoo_mediswift.evaluation.predict import Text
 
-    _, tokenizer = read_tokenizer_file(path, checkpoint, origin)
+    _, tokenizer, eos_id = read_tokenizer_file(path, checkpoint, origin)
     return Text(
         lambda text: tokenizer.encode(text, add_special_tokens=False).ids,
         lambda ids: tokenizer.decode(ids),
-        tokenizer.token_to_id(END_OF_TEXT),
+        eos_id,
     )
