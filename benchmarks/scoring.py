@@ -83,12 +83,13 @@ def examples(count: int, vocab_size: int, seed: int) -> list[Example]:
 
 
 def train(model: GPT3, steps: int, vocab_size: int) -> None:
-    """Teach the answer sentence, with short random sources."""
+    """Teach the answer sentence, with random sources."""
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
     generator = torch.Generator().manual_seed(1)
     virtual = torch.arange(vocab_size, vocab_size + N_VIRTUAL).expand(12, -1)
     for step in range(steps):
-        source = torch.randint(30, vocab_size, (12, 20), generator=generator)
+        length = 20 if step % 4 else 330  # long ones now and then, for the late positions
+        source = torch.randint(30, vocab_size, (12, length), generator=generator)
         ends = torch.tensor([[*target(label), EOS] for label in LABELS] * 4)
         eos = torch.full((12, 1), EOS)
         ids = torch.cat((eos, source, virtual, ends), 1)
