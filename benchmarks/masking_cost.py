@@ -18,17 +18,17 @@ from modelzoo_mediswift.model.gpt3 import GPT3
 from modelzoo_mediswift.optim.adamw import AdamW
 from modelzoo_mediswift.optim.schedules import ConstantLR
 from modelzoo_mediswift.sparsity.filters import SparsityRule
-from modelzoo_mediswift.sparsity.static import Static
+from modelzoo_mediswift.sparsity.masking import Masking
 
 
-class TimedStatic(Static):
-    """Static, with the time spent on gradients."""
+class TimedMasking(Masking):
+    """Masking, with the time spent on gradients."""
 
     seconds = 0.0
 
-    def mask_gradients(self) -> None:
+    def mask_gradients(self, step: int) -> None:
         start = time.perf_counter()
-        super().mask_gradients()
+        super().mask_gradients(step)
         self.seconds += time.perf_counter() - start
 
 
@@ -50,7 +50,7 @@ def main() -> None:
         filter_size=4 * arguments.hidden_size,
         max_position_embeddings=arguments.sequence_length,
     )
-    static = TimedStatic(model, [SparsityRule(0.75)], seed=0)
+    static = TimedMasking(model, [SparsityRule(0.75)], seed=0)
     optimizer = AdamW(model, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
     engine = TorchEngine(
         model,

@@ -31,6 +31,7 @@ from modelzoo_mediswift.checkpoint.directory import Checkpoint, flush
 from modelzoo_mediswift.config.load import parse_config
 from modelzoo_mediswift.config.model import ModelConfig
 from modelzoo_mediswift.errors import UserError
+from modelzoo_mediswift.sparsity.masking import MASK_SUFFIX
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
@@ -53,7 +54,7 @@ def to_gpt2(tensors: Mapping[str, Tensor], origin: Path) -> dict[str, Tensor]:
     """GPT-2's tensors from a checkpoint's. Raises UserError for a masked weight that is not 0."""
     weights, masks = split_masks(tensors)
     for name, mask in masks.items():
-        weight = name.removesuffix("_mask")
+        weight = name.removesuffix(MASK_SUFFIX)
         if weights[weight].masked_select(~mask.bool()).any():
             raise UserError(f"{origin}: {weight} has masked weights that are not zero")
     words = weights[WORDS]
@@ -132,7 +133,10 @@ def write_weights(folder: Path, checkpoint: Checkpoint, origin: Path, eos_id: in
     """Weights, configurations and what an import needs, into an existing folder."""
     model = parse_config(checkpoint.config, str(origin)).init.model
     tensors = {name: tensor.float() for name, tensor in to_gpt2(checkpoint.model, origin).items()}
-    save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    try:
+        save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    except SafetensorError as error:  # a full disk, for one
+        raise UserError(f"{folder / WEIGHTS_FILE}: cannot be written ({error})") from error
     virtual = range(model.vocab_size, model.vocab_size + model.num_virtual_tokens)
     generation: dict[str, Any] = {
         "bos_token_id": eos_id,

@@ -25,7 +25,7 @@ from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.model.gpt3 import GPT3
 from modelzoo_mediswift.model.tensors import unique_tensors
 from modelzoo_mediswift.sparsity.filters import SparsityRule
-from modelzoo_mediswift.sparsity.static import Static
+from modelzoo_mediswift.sparsity.masking import Masking
 
 logging.disable_progress_bar()
 
@@ -59,7 +59,7 @@ def saved(folder: Path, virtual: int) -> tuple[Path, Path, GPT3]:
     assert tokenizer.get_vocab_size() < VOCAB
     text = CONFIG.format(virtual=virtual)
     model = build_model(parse_config(text, "x").init.model, seed=3).eval()
-    Static(model, [SparsityRule(0.75, "random", ("*linear_layer.weight",))], 0)
+    Masking(model, [SparsityRule(0.75, param_filter=("*linear_layer.weight",))], seed=0)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
