@@ -301,7 +301,7 @@ def _pack(records: Path, tokenizer: Path, out: Path, **options: Any) -> None:
 
 def _add_finetune(stages: Any) -> None:
     stage = _stage(stages, "finetune", _finetune, "a task's examples to HDF5, with soft prompts")
-    stage.add_argument("task", metavar="TASK", help="pubmedqa")
+    stage.add_argument("task", metavar="TASK", help="pubmedqa, hoc, hoc_sentence")
     stage.add_argument("input_path", type=Path, metavar="INPUT", help="the task's file or folder")
     _add_tokenizer_option(stage, required=True)
     _add_out(stage, "folder for train/, validation/, test/")
@@ -312,9 +312,12 @@ def _add_finetune(stages: Any) -> None:
     stage.add_argument(
         "--vocab_size", type=_positive, help="the model's (default: the tokenizer's)"
     )
-    stage.add_argument("--fold", type=int, default=0, help="of PubMedQA's cross-validation, 0 to 9")
+    stage.add_argument("--fold", type=int, help="of PubMedQA's cross-validation, 0 (default) to 9")
     stage.add_argument(
-        "--include_long_answer", action="store_true", help="put PubMedQA's long answer first"
+        "--include_long_answer",
+        action="store_true",
+        default=None,
+        help="put PubMedQA's long answer first",
     )
 
 

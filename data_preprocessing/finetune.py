@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import astuple
 from pathlib import Path
@@ -22,7 +23,7 @@ from data_preprocessing.write_hdf5 import (
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.tasks.base import SPLITS, Example
 from modelzoo_mediswift.tasks.layout import Layout, layout_example, layout_rows
-from modelzoo_mediswift.tasks.registry import TASKS
+from modelzoo_mediswift.tasks.registry import make_task
 
 EXAMPLES_FILE = "examples.jsonl"
 
@@ -43,13 +44,12 @@ def finetune_task(
     """Write `out_dir`/{train,validation,test}; return each split's data_params.json.
 
     `num_virtual_tokens` defaults to the task's own. Virtual tokens are numbered from `vocab_size`,
-    which is the model's and by default the tokenizer's. `task_options` go to the task (for PubMedQA
-    fold, include_long_answer ...). Each split has an ``examples.jsonl``, a line per sequence. A
+    which is the model's and by default the tokenizer's. `task_options` that are not None go to the
+    task (for PubMedQA fold, include_long_answer ...). A split whose files are not there is left
+    out, but for train. Each split has an ``examples.jsonl``, a line per sequence. A
     split that is there already, made from the same examples with the same settings, is left as is.
     """
-    if task_name not in TASKS:
-        raise UserError(f"no task {task_name!r}, expected {', '.join(TASKS)}")
-    task = TASKS[task_name](**task_options)
+    task = make_task(task_name, **task_options)
     tokenizer = load_tokenizer(tokenizer_path)
     if vocab_size is None:
         vocab_size = tokenizer.get_vocab_size()
@@ -59,7 +59,8 @@ def finetune_task(
         )
     if num_virtual_tokens is None:
         num_virtual_tokens = task.num_virtual_tokens
-    splits = {split: task.read(input_path, split) for split in SPLITS}
+    wanted_splits = {"train", *task.available(input_path)}
+    splits = {split: task.read(input_path, split) for split in SPLITS if split in wanted_splits}
     done = {}
     for split, examples in splits.items():
         wanted = {
@@ -105,10 +106,9 @@ def _write_split(
         counts = {
             "truncated": sum(layout.num_cut > 0 for layout in layouts),
             "tokens_cut": sum(layout.num_cut for layout in layouts),
-            "labels": {
-                label: sum(example.label == label for example in examples)
-                for label in sorted({example.label for example in examples})
-            },
+            "labels": dict(
+                sorted(Counter(name for e in examples for name in e.label.split("|")).items())
+            ),
         }
         n_tokens = sum(len(layout.tokens) for layout in layouts)
         return write_params(

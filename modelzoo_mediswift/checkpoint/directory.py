@@ -49,7 +49,7 @@ class Checkpoint:
 
 def save_checkpoint(checkpoint: Checkpoint, model_dir: Path) -> Path:
     """Write `checkpoint_<step>` in `model_dir`, replacing one of the same step."""
-    final = model_dir / f"checkpoint_{checkpoint.step}"
+    final = step_path(model_dir, checkpoint.step)
     temporary = model_dir / f".{final.name}.writing"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -70,7 +70,7 @@ def save_checkpoint(checkpoint: Checkpoint, model_dir: Path) -> Path:
     }
     (temporary / META_FILE).write_text(json.dumps(meta, indent=1), encoding="utf-8")
     for path in (*temporary.iterdir(), temporary):
-        _flush(path)
+        flush(path)
     if final.exists():
         # Renaming cannot replace a full directory, and the old one must go in one step too.
         stale = model_dir / f".{final.name}.replaced"
@@ -80,7 +80,7 @@ def save_checkpoint(checkpoint: Checkpoint, model_dir: Path) -> Path:
         shutil.rmtree(stale)
     else:
         temporary.rename(final)
-    _flush(model_dir)
+    flush(model_dir)
     return final
 
 
@@ -130,6 +130,10 @@ def newest_checkpoint(model_dir: Path) -> Path | None:
     return next(reversed(list_checkpoints(model_dir)), None)
 
 
+def step_path(model_dir: Path, step: int) -> Path:
+    return model_dir / f"checkpoint_{step}"
+
+
 def step_of(path: Path) -> int:
     """The step in a checkpoint's name; -1 for a directory of another name."""
     match = _NAME.fullmatch(path.name)
@@ -167,7 +171,8 @@ def _read_meta(path: Path) -> Mapping[str, Any]:
     return meta
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Have a file or a folder on the disk before what follows."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

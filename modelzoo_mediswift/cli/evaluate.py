@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelzoo_mediswift.errors import UserError
-from modelzoo_mediswift.tasks.base import SPLITS
-from modelzoo_mediswift.tasks.registry import TASKS
-from modelzoo_mediswift.tasks.scoring import Scores
+from modelzoo_mediswift.tasks.base import SPLITS, TaskScores
+from modelzoo_mediswift.tasks.calibration import Calibration, calibration
+from modelzoo_mediswift.tasks.registry import TASKS, make_task
 
 if TYPE_CHECKING:
-    from modelzoo_mediswift.checkpoint.directory import Checkpoint
-    from modelzoo_mediswift.evaluation.predict import Answer, Text
+    from modelzoo_mediswift.evaluation.predict import Answer
 
-END_OF_TEXT = "<|endoftext|>"
 EVALUATIONS_DIR = "evaluations"
-HOW = ("likelihood", "generation")
+SHOWN_FAILURES = 3
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -27,7 +25,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "evaluate",
         help="score a checkpoint on a task",
         description="Score a checkpoint on a task, by the likelihood of each label's full target "
-        "and by greedy generation and parsing. Writes scores and predictions as JSON.",
+        "and by generation and parsing. An example of hoc has several labels, which no likelihood "
+        "of single labels ranks: there answers are generated only. Writes scores and predictions "
+        "as JSON.",
         epilog="example: mediswift evaluate build/demo/finetune/checkpoint_200 --task pubmedqa "
         "--data build/demo/sample/pubmedqa --tokenizer build/demo/tokenizer.json",
     )
@@ -37,7 +37,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer.json")
     parser.add_argument("--split", choices=SPLITS, default="test", help="default: test")
     parser.add_argument("--device", choices=("CPU", "GPU"), default="CPU")
-    parser.add_argument("--batch_size", type=int, default=16)
+    parser.add_argument(
+        "--batch_size", type=int, help="default: 4 on a CPU, whose caches are small, 32 on a GPU"
+    )
+    parser.add_argument("--beams", type=int, default=1, help="of generation; 1 is greedy (default)")
+    parser.add_argument("--fold", type=int, help="of PubMedQA's cross-validation, 0 (default) to 9")
     parser.add_argument(
         "-o", "--output", type=Path, help=f"JSON file (default: in {EVALUATIONS_DIR} of the run)"
     )
@@ -47,93 +51,81 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from modelzoo_mediswift.build import build_device, build_model
-    from modelzoo_mediswift.checkpoint.densify import load_dense
-    from modelzoo_mediswift.checkpoint.directory import load_checkpoint
-    from modelzoo_mediswift.config.load import parse_config
+    from modelzoo_mediswift.cli.loading import load_model, read_tokenizer
+    from modelzoo_mediswift.cli.score_table import render_scores
     from modelzoo_mediswift.evaluation.predict import answer
 
-    if arguments.batch_size < 1:
-        raise UserError(f"--batch_size: expected an integer >= 1, got {arguments.batch_size}")
-    task = TASKS[arguments.task]()
+    if arguments.batch_size is None:
+        arguments.batch_size = 32 if arguments.device == "GPU" else 4
+    for name in ("batch_size", "beams"):
+        if getattr(arguments, name) < 1:
+            raise UserError(f"--{name}: expected an integer >= 1, got {getattr(arguments, name)}")
+    task = make_task(arguments.task, fold=arguments.fold)
     examples = task.read(arguments.data, arguments.split)
-    checkpoint = load_checkpoint(arguments.checkpoint)
+    model, checkpoint = load_model(arguments.checkpoint, arguments.device)
     text = read_tokenizer(arguments.tokenizer, checkpoint, arguments.checkpoint)
-    config = parse_config(checkpoint.config, str(arguments.checkpoint / "meta.json"))
-    model = build_model(config.init.model, seed=0)
-    load_dense(model, checkpoint.model, arguments.checkpoint)
-    model.to(build_device(arguments.device))
 
-    found = answer(model, task, examples, text, arguments.batch_size)
-    answers = list(tqdm(found, total=len(examples), unit="question", disable=None))
+    found = answer(model, task, examples, text, arguments.batch_size, arguments.beams)
+    answers = list(tqdm(found, total=len(examples), unit="example", disable=None))
     gold = {example.id: example.label for example in examples}
-    scores = {
-        "likelihood": task.score({a.id: a.most_likely for a in answers}, gold),
-        "generation": task.score({a.id: a.parsed for a in answers}, gold),
-    }
+    scores: dict[str, TaskScores] = {}
+    calibrated = None
+    if task.exclusive:
+        scores["likelihood"] = task.score({a.id: a.most_likely for a in answers}, gold)
+        calibrated = calibration([a.log_likelihoods for a in answers], [a.gold for a in answers])
+    scores["generation"] = task.score({a.id: a.parsed for a in answers}, gold)
     output = arguments.output or default_output(arguments)
-    write_result(output, arguments, answers, scores)
-    print(render(scores, arguments.task, arguments.split))
+    result = result_record(arguments, answers, scores, calibrated)
+    write_result(output, result, tuple(scores))
+    unparsed = result["parse_failures"][:SHOWN_FAILURES]
+    print(render_scores(scores, arguments.task, arguments.split, calibrated, unparsed))
+    if result["sources_cut"]:
+        print(f"{result['sources_cut']} sources were cut ({result['tokens_cut']} tokens)")
     print(f"written: {output}")
     return 0
 
 
-def read_tokenizer(path: Path, checkpoint: Checkpoint, origin: Path) -> Text:
-    """The tokenizer, if it is the one that the checkpoint was trained with."""
-    from tokenizers import Tokenizer
-
-    from modelzoo_mediswift.evaluation.predict import Text
-
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from error
-    trained = checkpoint.data.get("tokenizer_sha256")
-    if trained and hashlib.sha256(content).hexdigest() != trained:
-        raise UserError(f"{path}: not the tokenizer that {origin} was trained with")
-    try:
-        tokenizer = Tokenizer.from_buffer(content)
-    except Exception as error:  # `tokenizers` raises nothing more specific
-        raise UserError(f"{path}: not a tokenizer.json: {error}") from error
-    eos_id = tokenizer.token_to_id(END_OF_TEXT)
-    if eos_id is None:
-        raise UserError(f"{path}: has no {END_OF_TEXT}")
-    tokenizer.encode_special_tokens = True  # in a text they are characters, as in training
-    return Text(
-        lambda text: tokenizer.encode(text, add_special_tokens=False).ids,
-        lambda ids: tokenizer.decode(ids),
-        eos_id,
-    )
-
-
 def default_output(arguments: argparse.Namespace) -> Path:
-    name = f"{arguments.task}-{arguments.split}-{arguments.checkpoint.name}.json"
+    beams = f"-beam{arguments.beams}" if arguments.beams > 1 else ""
+    fold = f"-fold{arguments.fold}" if arguments.fold else ""
+    name = f"{arguments.task}{fold}-{arguments.split}-{arguments.checkpoint.name}{beams}.json"
     return arguments.checkpoint.parent / EVALUATIONS_DIR / name
 
 
-def write_result(
-    output: Path, arguments: argparse.Namespace, answers: list[Answer], scores: dict[str, Scores]
-) -> None:
-    """Scores and predictions; beside them each prediction alone, in the official script's form."""
-    result: dict[str, Any] = {
+def result_record(
+    arguments: argparse.Namespace,
+    answers: list[Answer],
+    scores: dict[str, TaskScores],
+    calibrated: Calibration | None,
+) -> dict[str, Any]:
+    """Everything that an evaluation found, ready for JSON."""
+    return {
         "task": arguments.task,
         "split": arguments.split,
         "checkpoint": str(arguments.checkpoint),
+        "beams": arguments.beams,
         "scores": {how: score.as_dict() for how, score in scores.items()},
+        **({"calibration": calibrated.as_dict()} if calibrated else {}),
         "parse_failures": [a.generated for a in answers if a.parsed is None][:10],
+        "sources_cut": sum(a.tokens_cut > 0 for a in answers),
+        "tokens_cut": sum(a.tokens_cut for a in answers),
         "predictions": {
             a.id: {
                 "gold": a.gold,
-                "likelihood": a.most_likely,
+                **({"likelihood": a.most_likely} if a.log_likelihoods else {}),
                 "generation": a.parsed,
-                "log_likelihoods": a.log_likelihoods,
+                **({"log_likelihoods": a.log_likelihoods} if a.log_likelihoods else {}),
             }
             for a in sorted(answers, key=lambda a: a.id)
         },
     }
+
+
+def write_result(output: Path, result: dict[str, Any], hows: Sequence[str]) -> None:
+    """The record; beside it each prediction alone, in the official script's form."""
     output.parent.mkdir(parents=True, exist_ok=True)
     _write_json(output, result)
-    for how in HOW:
+    for how in hows:
         official = {key: value[how] for key, value in result["predictions"].items()}
         _write_json(output.with_suffix(f".{how}.predictions.json"), official)
 
@@ -142,20 +134,3 @@ def _write_json(path: Path, content: object) -> None:
     temporary = path.with_name(f".{path.name}.writing")
     temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
     temporary.replace(path)
-
-
-def render(scores: dict[str, Scores], task: str, split: str) -> str:
-    """A small table for the terminal."""
-    some = next(iter(scores.values()))
-    lines = [f"{task}, {split}: {some.num_examples} examples"]
-    for how, score in scores.items():
-        low, high = score.accuracy_interval
-        lines.append(
-            f"  {how:<11} accuracy {score.accuracy:6.1%} (95 % interval {low:.1%} to {high:.1%}), "
-            f"macro-F1 {score.macro_f1:.1%}, parse failures {score.parse_failures}"
-        )
-    lines.append(
-        f"  {'majority':<11} accuracy {some.majority_accuracy:6.1%} "
-        f'(always "{some.majority_label}"), macro-F1 {some.majority_macro_f1:.1%}'
-    )
-    return "\n".join(lines)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from modelzoo_mediswift.model.generate import continuation_log_likelihood, greedy, read_prefix
+import torch
+
+from modelzoo_mediswift.model.beam import beam_search
+from modelzoo_mediswift.model.generate import Prefix, greedy, read_prefix, score_continuations
 from modelzoo_mediswift.model.gpt3 import GPT3
 from modelzoo_mediswift.tasks.base import Example, Task
 from modelzoo_mediswift.tasks.layout import layout_example
@@ -20,13 +23,17 @@ class Answer:
 
     id: str
     gold: str
-    log_likelihoods: dict[str, float]  # of each label's whole target, in nats
+    log_likelihoods: dict[str, float]
+    """Of each label's whole target, in nats; empty where an example may have several labels."""
     generated: str
-    parsed: str | None  # the label in `generated`
+    parsed: str | None
+    """The label in `generated`."""
+    tokens_cut: int
+    """Source tokens that found no room."""
 
     @property
-    def most_likely(self) -> str:
-        return max(self.log_likelihoods, key=self.log_likelihoods.__getitem__)
+    def most_likely(self) -> str | None:
+        return max(self.log_likelihoods, key=self.log_likelihoods.__getitem__, default=None)
 
 
 @dataclass(frozen=True)
@@ -39,43 +46,80 @@ class Text:
 
 
 def answer(
-    model: GPT3, task: Task, examples: Sequence[Example], text: Text, batch_size: int = 16
+    model: GPT3,
+    task: Task,
+    examples: Sequence[Example],
+    text: Text,
+    batch_size: int = 16,
+    beams: int = 1,
 ) -> Iterator[Answer]:
     """Answer all examples, longest first so that a batch has little padding.
 
     The soft prompt is the model's own; a model without one gets source and target alone. Every
     source is cut so that the longest target fits, so all labels see the same source.
     """
-    targets = {label: text.encode(task.target_text(label)) for label in task.labels}
-    longest = max(map(len, targets.values()))
-    prefixes = {}
-    for example in examples:
-        layout = layout_example(
+    labels = task.labels if task.exclusive else ()
+    # The closing end-of-text is part of a target: without it "no" would also begin "none".
+    targets = [[*text.encode(task.target_text(label)), text.eos_id] for label in labels]
+    room = max(map(len, [*targets, [*text.encode(task.longest_target()), text.eos_id]])) - 1
+    layouts = {
+        example.id: layout_example(
             text.encode(example.source),
             [],
             model.num_virtual_tokens,
             model.vocab_size,
             text.eos_id,
             model.max_position_embeddings,
-            target_room=longest,
+            target_room=room,
         )
-        prefixes[example.id] = layout.tokens[: layout.loss_start]
-    ordered = sorted(examples, key=lambda e: len(prefixes[e.id]), reverse=True)
+        for example in examples
+    }
+    ordered = sorted(examples, key=lambda e: layouts[e.id].loss_start, reverse=True)
     for start in range(0, len(ordered), batch_size):
         batch = ordered[start : start + batch_size]
-        prefix = read_prefix(model, [prefixes[example.id] for example in batch])
-        # The closing end-of-text is part of a target: without it "no" would also begin "none".
-        likelihoods = {
-            label: continuation_log_likelihood(model, prefix, [*ids, text.eos_id]).tolist()
-            for label, ids in targets.items()
-        }
-        rows = greedy(model, prefix, longest + 1, text.eos_id)
-        for i, (example, row) in enumerate(zip(batch, rows, strict=True)):
+        found = [layouts[example.id] for example in batch]
+        prefix = read_prefix(model, [layout.tokens[: layout.loss_start] for layout in found])
+        scores: list[list[float]] = [[] for _ in batch]
+        drafts: list[list[int] | None] = [None for _ in batch]
+        if targets:
+            likelihoods, greedily = score_continuations(model, prefix, targets)
+            scores = likelihoods.tolist()
+            if beams == 1:
+                # A target of which every token was the most likely is what greedy decoding gives.
+                drafts = [
+                    targets[row.index(True)][:-1] if any(row) else None for row in greedily.tolist()
+                ]
+        rows = _generate(model, prefix, drafts, room + 1, text.eos_id, beams)
+        for example, layout, values, row in zip(batch, found, scores, rows, strict=True):
             generated = text.decode(row)
             yield Answer(
                 example.id,
                 example.label,
-                {label: values[i] for label, values in likelihoods.items()},
+                dict(zip(labels, values, strict=True)),
                 generated,
                 task.parse(generated),
+                layout.num_cut,
             )
+
+
+def _generate(
+    model: GPT3,
+    prefix: Prefix,
+    drafts: Sequence[list[int] | None],
+    max_new_tokens: int,
+    eos_id: int,
+    beams: int,
+) -> list[list[int]]:
+    """Generated tokens of each row, for the rows that are not known already."""
+    open_rows = [i for i, draft in enumerate(drafts) if draft is None]
+    rows = [draft or [] for draft in drafts]
+    if open_rows:
+        if len(open_rows) < len(drafts):
+            prefix = prefix.rows(torch.tensor(open_rows, device=prefix.lengths.device))
+        if beams == 1:
+            produced = greedy(model, prefix, max_new_tokens, eos_id)
+        else:
+            produced = beam_search(model, prefix, beams, max_new_tokens, eos_id)
+        for i, row in zip(open_rows, produced, strict=True):
+            rows[i] = row
+    return rows

@@ -20,6 +20,18 @@ class Prefix:
     lengths: Tensor  # (B,)
     logits: Tensor  # (B, V) for the token that follows
 
+    def rows(self, index: Tensor) -> Prefix:
+        """Some of the sequences, in the order of `index`, each as often as it is in it."""
+        cache = [(keys[index], values[index]) for keys, values in self.cache]
+        return Prefix(cache, self.real[index], self.lengths[index], self.logits[index])
+
+    def extended(self, model: GPT3, tokens: Tensor) -> Prefix:
+        """Each sequence with one more of `tokens` (B,)."""
+        logits, cache, real = _extend(
+            model, self.cache, self.real, self.lengths, tokens.unsqueeze(1)
+        )
+        return Prefix(cache, real, self.lengths + 1, logits[:, -1].float())
+
 
 @torch.no_grad()
 def read_prefix(model: GPT3, sequences: Sequence[Sequence[int]]) -> Prefix:
@@ -43,54 +55,106 @@ def read_prefix(model: GPT3, sequences: Sequence[Sequence[int]]) -> Prefix:
 
 
 @torch.no_grad()
-def continuation_log_likelihood(model: GPT3, prefix: Prefix, continuation: Sequence[int]) -> Tensor:
-    """log p(continuation | prefix) in nats, (B,): summed over its tokens."""
-    batch = len(prefix.lengths)
+def score_continuations(
+    model: GPT3, prefix: Prefix, continuations: Sequence[Sequence[int]]
+) -> tuple[Tensor, Tensor]:
+    """log p(continuation | prefix) in nats, and whether greedy decoding gives it; both (B, n).
+
+    All in one pass: what the continuations begin with in common is read once, and their branches
+    follow side by side, each blind to the others.
+    """
     device = prefix.lengths.device
-    tokens = torch.tensor(continuation, device=device)
-    log_p = torch.log_softmax(prefix.logits, -1)[:, tokens[0]]
-    if len(tokens) == 1:
-        return log_p
-    logits, _, _ = _extend(
-        model, prefix.cache, prefix.real, prefix.lengths, tokens[:-1].expand(batch, -1)
-    )
-    following = torch.log_softmax(logits.float(), -1)  # (B, T-1, V)
-    picked = following.gather(-1, tokens[1:].expand(batch, -1).unsqueeze(-1)).squeeze(-1)
-    return log_p + picked.sum(-1)
+    batch = len(prefix.lengths)
+    stem = _common_length(continuations)
+    read = list(continuations[0][:stem])  # the tokens that the pass reads
+    parents = list(range(-1, stem - 1))  # what each of them follows; -1 is the prefix
+    following = []  # for each continuation, where its tokens are predicted: -1 or a token read
+    for continuation in continuations:
+        places = list(range(-1, stem))[: len(continuation)]
+        for token in continuation[stem:-1]:
+            read.append(token)
+            parents.append(places[-1])
+            places.append(len(read) - 1)
+        following.append(places)
+    logits = prefix.logits.unsqueeze(1)  # (B, 1, V)
+    if read:
+        sees = torch.zeros(len(read), len(read), dtype=torch.bool)
+        depth: list[int] = []
+        for i, parent in enumerate(parents):
+            if parent >= 0:
+                sees[i] = sees[parent]
+            sees[i, i] = True
+            depth.append(depth[parent] + 1 if parent >= 0 else 0)
+        tokens = torch.tensor(read, device=device).expand(batch, -1)
+        after, _, _ = _extend(
+            model,
+            prefix.cache,
+            prefix.real,
+            prefix.lengths,
+            tokens,
+            sees.to(device),
+            torch.tensor(depth, device=device),
+        )
+        logits = torch.cat((logits, after.float()), dim=1)  # (B, 1 + T, V)
+    log_p = torch.log_softmax(logits, -1)
+    best = logits.argmax(-1)
+    scores, greedily = [], []
+    for continuation, places in zip(continuations, following, strict=True):
+        at = torch.tensor(places, device=device) + 1
+        tokens = torch.tensor(continuation, device=device)
+        scores.append(log_p[:, at, tokens].sum(-1))
+        greedily.append((best[:, at] == tokens).all(-1))
+    return torch.stack(scores, 1), torch.stack(greedily, 1)
+
+
+def _common_length(sequences: Sequence[Sequence[int]]) -> int:
+    """How many tokens all the sequences begin with in common."""
+    same = (len(set(tokens)) == 1 for tokens in zip(*sequences, strict=False))
+    return next((i for i, equal in enumerate(same) if not equal), min(map(len, sequences)))
 
 
 @torch.no_grad()
 def greedy(model: GPT3, prefix: Prefix, max_new_tokens: int, eos_id: int) -> list[list[int]]:
     """The most likely next token again and again, up to and without `eos_id`."""
-    cache, real, lengths = prefix.cache, prefix.real, prefix.lengths
-    logits = prefix.logits
     produced = []
-    finished = torch.zeros_like(lengths, dtype=torch.bool)
+    finished = torch.zeros_like(prefix.lengths, dtype=torch.bool)
     for _ in range(max_new_tokens):
-        token = logits.argmax(-1)  # (B,)
+        token = prefix.logits.argmax(-1)  # (B,)
         finished |= token == eos_id
         produced.append(token)
         # A sequence may not grow beyond the positions that the model has.
-        if finished.all() or int(lengths.max()) >= model.max_position_embeddings:
+        if finished.all() or int(prefix.lengths.max()) >= model.max_position_embeddings:
             break
-        step, cache, real = _extend(model, cache, real, lengths, token.unsqueeze(1))
-        lengths = lengths + 1
-        logits = step[:, -1].float()
-    rows = torch.stack(produced, 1).tolist() if produced else [[] for _ in lengths]
+        prefix = prefix.extended(model, token)
+    rows = torch.stack(produced, 1).tolist() if produced else [[] for _ in prefix.lengths]
     return [row[: row.index(eos_id)] if eos_id in row else row for row in rows]
 
 
 def _extend(
-    model: GPT3, cache: list[KeyValue], real: Tensor, lengths: Tensor, tokens: Tensor
+    model: GPT3,
+    cache: list[KeyValue],
+    real: Tensor,
+    lengths: Tensor,
+    tokens: Tensor,
+    sees: Tensor | None = None,
+    depth: Tensor | None = None,
 ) -> tuple[Tensor, list[KeyValue], Tensor]:
-    """Read `tokens` (B, T) after a cache of S keys: logits (B, T, V), the new cache and keys."""
+    """Read `tokens` (B, T) after a cache of S keys: logits (B, T, V), the new cache and keys.
+
+    Token i sees those of `sees`[i] (T, T) and stands `depth`[i] positions after the prefix; by
+    default they follow one another.
+    """
     batch, count = tokens.shape
-    new = torch.ones(batch, count, dtype=torch.bool, device=tokens.device)
-    causal = torch.ones(count, count, dtype=torch.bool, device=tokens.device).tril()
+    device = tokens.device
+    new = torch.ones(batch, count, dtype=torch.bool, device=device)
+    if sees is None:
+        sees = torch.ones(count, count, dtype=torch.bool, device=device).tril()
+    if depth is None:
+        depth = torch.arange(count, device=device)
     mask = torch.cat(
-        (real.unsqueeze(1).expand(-1, count, -1), causal.expand(batch, -1, -1)), dim=2
+        (real.unsqueeze(1).expand(-1, count, -1), sees.expand(batch, -1, -1)), dim=2
     )  # (B, T, S + T)
-    positions = lengths.unsqueeze(1) + torch.arange(count, device=tokens.device)
+    positions = lengths.unsqueeze(1) + depth
     hidden, cache = model.hidden_states(
         tokens, positions, mask.unsqueeze(1), past=cache, keep_cache=True
     )

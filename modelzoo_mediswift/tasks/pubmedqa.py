@@ -46,6 +46,7 @@ class PubMedQA:
 
     name = "pubmedqa"
     labels: tuple[str, ...] = LABELS
+    exclusive = True
     num_virtual_tokens = 9
 
     def __init__(
@@ -74,6 +75,10 @@ class PubMedQA:
             rf"{re.escape(lead_in)}\s+({'|'.join(LABELS)})\b".replace(r"\ ", r"\s+"), re.IGNORECASE
         )
 
+    def available(self, path: Path) -> tuple[str, ...]:
+        """All splits, always."""
+        return SPLITS
+
     def read(self, path: Path, split: str) -> list[Example]:
         """The examples of a split from `path`: a folder with ``pqal_fold{k}/{train,dev}_set.json``
         and ``test_set.json``, or with ``ori_pqal.json`` of exactly the 1,000 official questions,
@@ -101,6 +106,10 @@ class PubMedQA:
     def target_text(self, label: str) -> str:
         """The answer sentence for `label`."""
         return self.target_form.format(label=label)
+
+    def longest_target(self) -> str:
+        """The answer sentence of the longest label."""
+        return self.target_text(max(LABELS, key=len))
 
     def parse(self, generated: str) -> str | None:
         """The label in the first answer sentence, None if there is none."""

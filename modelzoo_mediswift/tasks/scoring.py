@@ -59,7 +59,7 @@ def classification_scores(
 
     Raises UserError if the ids are not the same or a label is not one of `labels`.
     """
-    _check_ids(predictions, gold)
+    check_ids(predictions, gold)
     for name, mapping in (("gold", gold), ("predictions", predictions)):
         _check_labels(name, mapping, labels)
     confusion: dict[str, dict[str | None, int]] = {
@@ -112,7 +112,8 @@ def _class_scores(confusion: Mapping[str, Mapping[str | None, int]], label: str)
     )
 
 
-def _check_ids(predictions: Mapping[str, object], gold: Mapping[str, object]) -> None:
+def check_ids(predictions: Mapping[str, object], gold: Mapping[str, object]) -> None:
+    """Raises UserError unless both have the same ids, and some."""
     if not gold:
         raise UserError("nothing to score: no gold labels")
     missing, extra = gold.keys() - predictions.keys(), predictions.keys() - gold.keys()

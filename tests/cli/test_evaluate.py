@@ -1,4 +1,5 @@
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from modelzoo_mediswift.checkpoint.directory import file_sha256, load_checkpoint, save_checkpoint
 from modelzoo_mediswift.cli.main import main
 from modelzoo_mediswift.cli.run import main as run_main
+from modelzoo_mediswift.tasks.pubmedqa import PubMedQA
 
 LABELS = ("yes", "no", "maybe")
 
@@ -78,3 +80,111 @@ def test_bad_input(trained, capsys, change, message):
     err = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert len(err) == 1
     assert message in err[0]
+
+
+def official_scores(predictions: dict, truth: dict) -> tuple[float, float]:
+    """PubMedQA's script, written down again: accuracy, and F1 averaged over the classes that
+    occur in truth or predictions."""
+    assert set(predictions) == set(truth)
+    pairs = [(truth[pmid], predictions[pmid]) for pmid in truth]
+    f1 = []
+    for name in {name for pair in pairs for name in pair}:
+        true_positive = sum(t == p == name for t, p in pairs)
+        false_positive = sum(p == name != t for t, p in pairs)
+        false_negative = sum(t == name != p for t, p in pairs)
+        f1.append(2 * true_positive / (2 * true_positive + false_positive + false_negative))
+    return sum(t == p for t, p in pairs) / len(pairs), sum(f1) / len(f1)
+
+
+def test_the_official_numbers_follow_from_the_official_file(trained):
+    assert main(trained) == 0
+    folder = Path("run/evaluations")
+    result = json.loads((folder / "pubmedqa-test-checkpoint_5.json").read_text())
+    questions = json.loads(Path("qa/pqal_fold0/test_set.json").read_text())
+    truth = {pmid: question["final_decision"] for pmid, question in questions.items()}
+    for how in ("likelihood", "generation"):
+        file = folder / f"pubmedqa-test-checkpoint_5.{how}.predictions.json"
+        accuracy, macro_f1 = official_scores(json.loads(file.read_text()), truth)
+        assert result["scores"][how]["accuracy"] == accuracy
+        assert result["scores"][how]["macro_f1"] == pytest.approx(macro_f1, rel=1e-12)
+
+
+@pytest.mark.real_data
+def test_the_official_numbers_on_the_official_questions(real_data):
+    truth = json.loads((real_data / "pubmedqa" / "test_ground_truth.json").read_text())
+    generator = random.Random(0)
+    for share in (0.0, 0.5, 0.78):
+        predictions = {
+            pmid: label if generator.random() < share else generator.choice(LABELS)
+            for pmid, label in truth.items()
+        }
+        scores = PubMedQA().score(predictions, truth)
+        accuracy, macro_f1 = official_scores(predictions, truth)
+        assert scores.accuracy == accuracy
+        assert scores.macro_f1 == pytest.approx(macro_f1, rel=1e-12)
+
+
+def test_details_are_printed(trained, capsys):
+    assert main([*trained, "--beams", "2"]) == 0
+    out = capsys.readouterr().out
+    for expected in ("calibration of likelihood", "precision  recall", "gold / answer", "written:"):
+        assert expected in out
+    result = json.loads(Path("run/evaluations/pubmedqa-test-checkpoint_5-beam2.json").read_text())
+    assert result["beams"] == 2
+    assert 0 <= result["calibration"]["ece"] <= 1
+    # Nothing fits a window of 16 but the target and one word, and it is said.
+    assert result["sources_cut"] == 5
+    assert "5 sources were cut" in out
+
+
+def test_several_labels_are_scored_by_generation_alone(trained, capsys):
+    Path("hoc").mkdir()
+    marks = ",".join(f"{d}_{int(d == 3)}" for d in range(10))
+    for file, pmid in (("train", 1), ("dev", 2), ("test", 3)):
+        Path(f"hoc/{file}.tsv").write_text(f"labels\tsentence\tindex\n{marks}\tdrug .\t{pmid}_s0\n")
+    trained[trained.index("pubmedqa")] = "hoc"
+    trained[trained.index("qa")] = "hoc"
+    assert main(trained) == 2
+    assert "has no room for 0 virtual tokens and a target of" in capsys.readouterr().err
+    assert main([*trained, "--fold", "1"]) == 2
+    assert "hoc: has no option fold" in capsys.readouterr().err
+
+
+def test_compare(trained, capsys):
+    assert main(trained) == 0
+    first = "run/evaluations/pubmedqa-test-checkpoint_5.json"
+    result = json.loads(Path(first).read_text())
+    for prediction in result["predictions"].values():
+        prediction["likelihood"] = prediction["gold"]
+    Path("perfect.json").write_text(json.dumps(result))
+    capsys.readouterr()
+    assert main(["compare", "perfect.json", first, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    right = found["likelihood"]["both"]
+    assert found["likelihood"]["only_first"] == 5 - right
+    assert found["likelihood"]["p_value"] == min(1, 2 / 2 ** (5 - right))
+    assert found["generation"]["p_value"] == 1
+    assert main(["compare", "perfect.json", first, "--how", "likelihood"]) == 0
+    assert "A right 100.0%" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda r: r["predictions"].pop("5"), "not the same examples"),
+        (lambda r: r["predictions"]["5"].update(gold="maybe?"), "not the same examples"),
+        (lambda r: r.update(split="validation"), "split is 'validation', in"),
+        (lambda r: r.update(predictions={"5": "yes"}), "predictions without gold labels"),
+        (lambda r: r.clear(), "no predictions in it"),
+    ],
+)
+def test_what_cannot_be_compared(trained, capsys, change, message):
+    assert main(trained) == 0
+    first = "run/evaluations/pubmedqa-test-checkpoint_5.json"
+    result = json.loads(Path(first).read_text())
+    change(result)
+    Path("other.json").write_text(json.dumps(result))
+    assert main(["compare", first, "other.json"]) == 2
+    error = [e for e in capsys.readouterr().err.splitlines() if e.startswith("error")]
+    assert len(error) == 1
+    assert message in error[0]

@@ -49,7 +49,7 @@ def test_every_file_loads_and_survives_the_round_trip(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_every_file_says_what_it_is(path: Path) -> None:
     first = path.read_text().splitlines()[0]
-    assert re.match(r"# (MediSwift|PubMedQA)", first)
+    assert re.match(r"# (MediSwift|PubMedQA|Hallmarks)", first)
 
 
 def test_these_are_all() -> None:
@@ -134,13 +134,22 @@ def test_tiny() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "pretraining"), [("pubmedqa_tiny", "tiny_s75"), ("pubmedqa_xl_s75", "xl_s75")]
+    ("name", "pretraining", "num_virtual_tokens"),
+    [
+        ("pubmedqa_tiny", "tiny_s75", 9),
+        ("pubmedqa_xl_s75", "xl_s75", 9),
+        ("hoc_tiny", "tiny_s75", 1),
+        ("hoc_xl_s75", "xl_s75", 1),
+    ],
 )
-def test_fine_tuning_fits_its_pretraining(name: str, pretraining: str) -> None:
+def test_fine_tuning_fits_its_pretraining(
+    name: str, pretraining: str, num_virtual_tokens: int
+) -> None:
     fine, before = params(f"finetune/{name}"), params(pretraining)
     changed = {"name": "gpt3", "num_virtual_tokens": 0}
     assert fine.init.model.model_copy(update=changed) == before.init.model
-    assert (fine.init.model.name, fine.init.model.num_virtual_tokens) == ("mediswift", 9)
+    assert fine.init.model.name == "mediswift"
+    assert fine.init.model.num_virtual_tokens == num_virtual_tokens
     assert fine.init.sparsity == (), "dense"
     assert fine.init.callback(DensifyOnLoad) is not None
     states = fine.init.callback(LoadCheckpointStates)
@@ -173,3 +182,15 @@ def test_fine_tuning_schedules() -> None:
     # Fold 0 of PQA-L has 450 questions to train on: 14 full batches of 32 in each of 5 epochs.
     assert config.init.loop.num_epochs == 5
     assert config.init.scheduler == warm_up_and_cosine(5 * (450 // 32), 7, 5e-5, 5e-6)
+
+
+def test_hallmarks_schedules() -> None:
+    tiny = params("finetune/hoc_tiny").init
+    assert tiny.scheduler == warm_up_and_cosine(240, 24, 6e-4, 6e-5)
+    assert tiny.loop.max_steps == 240
+    config = params("finetune/hoc_xl_s75")
+    assert config.fit is not None
+    assert config.fit.train_dataloader.batch_size == 32
+    # 1,108 documents: 34 full batches in each of 100 epochs.
+    assert config.init.loop.num_epochs == 100
+    assert config.init.scheduler == warm_up_and_cosine(100 * (1108 // 32), 340, 2e-5, 2e-6)

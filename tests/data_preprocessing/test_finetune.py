@@ -134,7 +134,7 @@ def test_refusals(inputs: tuple[Path, Path], tmp_path: Path) -> None:
         assert not (tmp_path / "out").exists()
         return str(caught.value)
 
-    assert refusal(task="hoq") == "no task 'hoq', expected pubmedqa"
+    assert refusal(task="hoq") == "no task 'hoq', expected pubmedqa, hoc, hoc_sentence"
     assert (
         "example 1: max_sequence_length 19 has no room for 9 virtual tokens and a target of 10"
         in refusal(max_sequence_length=19)

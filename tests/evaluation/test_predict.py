@@ -2,8 +2,10 @@ import pytest
 import torch
 
 from modelzoo_mediswift.evaluation.predict import Text, answer
+from modelzoo_mediswift.model.generate import greedy, read_prefix
 from modelzoo_mediswift.model.gpt3 import GPT3, Initializer
 from modelzoo_mediswift.tasks.base import Example
+from modelzoo_mediswift.tasks.hoc import HocDocuments
 from modelzoo_mediswift.tasks.pubmedqa import PubMedQA
 
 TARGET = ["the", "answer", "to", "question", "given", "context", "is", "yes.", "no.", "maybe."]
@@ -87,5 +89,21 @@ def test_a_model_that_learnt_the_target_is_parsed():
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    found = next(answer(model, task, [example("1", "a b")], TEXT))
-    assert (found.parsed, found.most_likely) == ("no", "no")
+    # Of the first, "no" is the greedy answer already on reading the labels; not of the others.
+    examples = [example("1", "a b"), example("2", "c " * 8), example("3", "a c c")]
+    for found in answer(model, task, examples, TEXT):
+        one = next(e for e in examples if e.id == found.id)
+        prefix = read_prefix(model, [[EOS, *TEXT.encode(one.source), 32, 33]])
+        assert found.generated == TEXT.decode(greedy(model, prefix, 11, EOS)[0])
+        if found.id == "1":
+            assert (found.parsed, found.most_likely) == ("no", "no")
+
+
+def test_several_labels_are_generated_and_have_no_likelihoods(model):
+    task = HocDocuments()
+    found = list(answer(model, task, [example("1", "a b " * 30)], TEXT, beams=2))
+    assert found[0].log_likelihoods == {}
+    assert found[0].most_likely is None
+    # "the", "to" ... of the longest target and the closing token stay free.
+    room = len(TEXT.encode(task.longest_target()))
+    assert found[0].tokens_cut == 60 - (24 - 1 - 2 - room)

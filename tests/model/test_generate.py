@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from modelzoo_mediswift.model.generate import continuation_log_likelihood, greedy, read_prefix
+from modelzoo_mediswift.model.generate import greedy, read_prefix, score_continuations
 from modelzoo_mediswift.model.gpt3 import GPT3, Initializer
 
 PREFIXES = [[3, 4, 5, 6, 7, 30, 31], [8, 9], [1, 2, 3, 30, 31]]
@@ -23,19 +23,47 @@ def model() -> GPT3:
     ).eval()
 
 
-def test_likelihood_equals_one_uncached_pass_per_sequence(model):
-    continuation = [11, 12, 13]
-    together = continuation_log_likelihood(model, read_prefix(model, PREFIXES), continuation)
+@pytest.mark.parametrize(
+    "continuations",
+    [
+        [[11, 12, 13]],
+        [[11]],
+        [[11, 12, 13, 29], [11, 12, 14, 15, 29], [11, 12, 13, 15, 29]],
+        [[11, 12], [11, 12, 13, 14]],  # one begins the other
+        [[11, 29], [12, 13, 29]],  # nothing in common
+        [[11], [12]],
+    ],
+)
+def test_likelihood_equals_one_uncached_pass_per_sequence(model, continuations):
+    together, _ = score_continuations(model, read_prefix(model, PREFIXES), continuations)
     for row, prefix in enumerate(PREFIXES):
-        log_p = torch.log_softmax(model(torch.tensor([prefix + continuation])), -1)[0]
-        alone = sum(log_p[len(prefix) - 1 + i, t] for i, t in enumerate(continuation))
-        assert together[row].item() == pytest.approx(alone.item(), abs=1e-4)
+        for column, continuation in enumerate(continuations):
+            log_p = torch.log_softmax(model(torch.tensor([prefix + continuation])), -1)[0]
+            alone = sum(log_p[len(prefix) - 1 + i, t] for i, t in enumerate(continuation))
+            assert together[row, column].item() == pytest.approx(alone.item(), abs=1e-4)
 
 
 def test_likelihoods_of_all_single_tokens_sum_to_one(model):
     prefix = read_prefix(model, PREFIXES)
-    total = sum(continuation_log_likelihood(model, prefix, [t]).exp() for t in range(30))
-    assert torch.allclose(total, torch.ones(3), atol=1e-5)
+    scores, greedily = score_continuations(model, prefix, [[t] for t in range(30)])
+    assert torch.allclose(scores.exp().sum(1), torch.ones(3), atol=1e-5)
+    assert torch.equal(greedily.sum(1), torch.ones(3, dtype=torch.long))
+
+
+def test_a_continuation_is_known_to_be_the_greedy_one(model):
+    prefix = read_prefix(model, PREFIXES)
+    rows = greedy(model, prefix, 4, eos_id=29)
+    others = [[*row[:-1], (row[-1] + 1) % 29] for row in rows]
+    _, greedily = score_continuations(model, prefix, rows + others)
+    for row, produced in enumerate(rows):
+        assert greedily[row].tolist() == [r == produced[: len(r)] for r in rows + others]
+
+
+def test_rows_of_a_prefix_continue_as_before(model):
+    prefix = read_prefix(model, PREFIXES)
+    chosen = prefix.rows(torch.tensor([2, 0, 2]))
+    rows = greedy(model, prefix, 4, eos_id=29)
+    assert greedy(model, chosen, 4, eos_id=29) == [rows[2], rows[0], rows[2]]
 
 
 def test_greedy_equals_uncached_argmax(model):

@@ -1,0 +1,121 @@
+"""The README.md of an exported folder: how to load it, what it was made of, what it is not for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from modelzoo_mediswift.checkpoint.densify import split_masks
+from modelzoo_mediswift.checkpoint.directory import Checkpoint
+from modelzoo_mediswift.checkpoint.hf_tokenizer import prompt_token
+from modelzoo_mediswift.config.model import ModelConfig
+
+USE = """\
+```python
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained(FOLDER)
+model = AutoModelForCausalLM.from_pretrained(FOLDER)
+ids = torch.tensor([[tokenizer.eos_token_id, *tokenizer(TEXT)["input_ids"]]])
+print(tokenizer.decode(model.generate(ids)[0, ids.shape[1]:]))
+```
+
+A sequence starts with the end-of-text token, as every document did in training; the tokenizer does
+not add it by itself. `<|endoftext|>` inside a text is read as the characters it consists of."""
+
+CARE = """\
+This model holds traces of the medical literature; it was not made fit to hand that knowledge to
+clinicians or patients in a form that is suitable, safe or usable under the constraints they work
+under. Do not put it to use in clinical or medical applications as it is. A use of that kind first
+needs thorough adaptation to the case at hand and far more testing than any benchmark gives,
+randomized controlled trials in real practice among it. A model that scores well on research
+abstracts may still be wrong, confidently so, about the person in front of you.
+
+It states falsehoods fluently, repeats the biases and gaps of what it read, and does not know what
+was retracted or found since. Abstracts may be under their publishers' copyright, and each PMC
+article has its own licence: look at the record of the training data before passing on what the
+model wrote."""
+
+
+def model_card(
+    checkpoint: Checkpoint,
+    model: ModelConfig,
+    origin: Path,
+    scores: Sequence[str] = (),
+) -> str:
+    """Markdown; `scores` are lines about evaluations, one each."""
+    title = f"{origin.parent.name or 'mediswift'}, step {checkpoint.step:,}"
+    parts = [
+        f"---\nlanguage: en\nlibrary_name: transformers\npipeline_tag: text-generation\n---\n\n"
+        f"# {title}",
+        "A biomedical language model in the manner of MediSwift (Thangarasa et al. 2024, arXiv "
+        "2403.00952), in GPT-2's architecture with exact GELU.",
+        "## Use\n\n" + USE,
+    ]
+    if model.num_virtual_tokens:
+        parts.append(_prompt_text(model))
+    parts += [
+        "## Model\n\n" + _table(_model_facts(checkpoint, model)),
+        "## Data it was last trained on\n\n" + _table(_data_facts(checkpoint.data)),
+        "## Run\n\n" + _table({"step": f"{checkpoint.step:,}", **checkpoint.versions}),
+    ]
+    if scores:
+        parts.append("## Scores\n\n" + "\n".join(f"- {line}" for line in scores))
+    parts.append("## Ethical considerations\n\n" + CARE)
+    if checkpoint.config:
+        parts.append(f"## The run's configuration\n\n```yaml\n{checkpoint.config.rstrip()}\n```")
+    return "\n\n".join(parts) + "\n"
+
+
+def _prompt_text(model: ModelConfig) -> str:
+    count = model.num_virtual_tokens
+    tokens = "".join(prompt_token(i + 1) for i in range(count))
+    return (
+        f"The soft prompt is {count} virtual tokens, ids {model.vocab_size} to "
+        f"{model.vocab_size + count - 1}, which stand between source and target:\n\n"
+        f"```\nSOURCE {tokens}\n```\n\n"
+        "They are for reading only. Each has the mean of all words' rows in the output "
+        "projection, so its logit is never the highest, and generation_config.json suppresses it. "
+        "In a softmax over the whole vocabulary they hold a share of at most "
+        f"{count}/{model.vocab_size + count}."
+    )
+
+
+def _model_facts(checkpoint: Checkpoint, model: ModelConfig) -> dict[str, str]:
+    weights, masks = split_masks(checkpoint.model)
+    facts = {
+        "parameters": f"{sum(tensor.numel() for tensor in weights.values()):,}",
+        "layers, width, heads": f"{model.num_hidden_layers}, {model.hidden_size}, "
+        f"{model.num_heads}",
+        "positions": f"{model.max_position_embeddings:,}",
+        "vocabulary": f"{model.vocab_size:,}",
+    }
+    if masks:
+        total = sum(mask.numel() for mask in masks.values())
+        zeros = total - sum(int(mask.sum()) for mask in masks.values())
+        facts["masked"] = (
+            f"{zeros:,} of {total:,} weights in {len(masks)} matrices ({zeros / total:.1%}); "
+            "exactly zero here"
+        )
+    return facts
+
+
+def _data_facts(data: Mapping[str, Any]) -> dict[str, str]:
+    facts = {
+        name.replace("_", " "): f"{data[name]:,}"
+        for name in ("n_examples", "n_tokens", "n_loss_tokens", "max_sequence_length")
+        if isinstance(data.get(name), int)
+    }
+    sources = data.get("sources")
+    if isinstance(sources, Mapping):
+        facts |= {f"source: {name}": str(value) for name, value in sources.items()}
+    if data.get("tokenizer_sha256"):
+        facts["SHA-256 of tokenizer.json"] = str(data["tokenizer_sha256"])
+    return facts or {"record": "none was kept"}
+
+
+def _table(facts: Mapping[str, str]) -> str:
+    rows = [f"| {name} | {value.replace('|', chr(92) + '|')} |" for name, value in facts.items()]
+    return "\n".join(["| | |", "|---|---|", *rows])

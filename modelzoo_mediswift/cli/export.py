@@ -1,0 +1,129 @@
+"""`mediswift export CHECKPOINT DIR` and `mediswift import DIR`: to Hugging Face and back."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import shutil
+from pathlib import Path
+
+from modelzoo_mediswift.errors import UserError
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "export",
+        help="write a folder that Hugging Face transformers loads",
+        description="Write a checkpoint as a Hugging Face folder of GPT-2's architecture, which "
+        "AutoModelForCausalLM and AutoTokenizer load without code of this project. Masks are "
+        "dropped (zeros stay zeros); a soft prompt becomes the last rows of the vocabulary.",
+        epilog="example: mediswift export build/demo/finetune/checkpoint_400 build/demo/hf "
+        "--tokenizer build/demo/tokenizer.json",
+    )
+    parser.add_argument("checkpoint", type=Path, help="checkpoint folder")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder to make")
+    parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer.json")
+    parser.set_defaults(command=run_export)
+
+    parser = commands.add_parser(
+        "import",
+        help="make a checkpoint of a Hugging Face folder",
+        description="Make a dense checkpoint of a folder that `export` wrote, or of another GPT-2 "
+        "folder with exact GELU. The tokenizer goes beside it.",
+        epilog="example: mediswift import build/demo/hf -o runs/imported",
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder with config.json")
+    parser.add_argument(
+        "-o", "--model_dir", type=Path, required=True, help="run folder for checkpoint_<step>"
+    )
+    parser.set_defaults(command=run_import)
+
+
+def run_export(arguments: argparse.Namespace) -> int:
+    from modelzoo_mediswift.checkpoint.directory import load_checkpoint
+    from modelzoo_mediswift.cli.loading import read_tokenizer_file
+
+    folder: Path = arguments.folder
+    if folder.exists():
+        raise UserError(f"{folder}: exists already; name a new folder")
+    checkpoint = load_checkpoint(arguments.checkpoint)
+    content, tokenizer, eos_id = read_tokenizer_file(
+        arguments.tokenizer, checkpoint, arguments.checkpoint
+    )
+
+    from modelzoo_mediswift.checkpoint.directory import flush
+    from modelzoo_mediswift.checkpoint.hf_tokenizer import tokenizer_settings, with_prompt_tokens
+    from modelzoo_mediswift.checkpoint.huggingface import write_json, write_text, write_weights
+    from modelzoo_mediswift.checkpoint.model_card import model_card
+    from modelzoo_mediswift.config.load import parse_config
+
+    model = parse_config(checkpoint.config, str(arguments.checkpoint / "meta.json")).init.model
+    largest = max(tokenizer.get_vocab().values())
+    if largest >= model.vocab_size:
+        raise UserError(
+            f"{arguments.tokenizer}: has ids up to {largest}, the model's vocab_size is "
+            f"{model.vocab_size}"
+        )
+    temporary = folder.with_name(f".{folder.name}.writing")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    write_weights(temporary, checkpoint, arguments.checkpoint, eos_id)
+    tokens = with_prompt_tokens(content, model.vocab_size, model.num_virtual_tokens)
+    write_text(temporary / "tokenizer.json", tokens)
+    for name, settings in tokenizer_settings(model.max_position_embeddings).items():
+        write_json(temporary / name, settings)
+    card = model_card(checkpoint, model, arguments.checkpoint, _scores(arguments.checkpoint))
+    write_text(temporary / "README.md", card)
+    flush(temporary)
+    temporary.rename(folder)
+    flush(folder.parent)
+    print(f"written: {folder}")
+    return 0
+
+
+def run_import(arguments: argparse.Namespace) -> int:
+    from modelzoo_mediswift.build import build_model
+    from modelzoo_mediswift.checkpoint.directory import save_checkpoint, step_path
+    from modelzoo_mediswift.checkpoint.hf_tokenizer import without_prompt_tokens
+    from modelzoo_mediswift.checkpoint.huggingface import read_folder, write_text
+    from modelzoo_mediswift.config.load import parse_config
+    from modelzoo_mediswift.model.tensors import load_tensors
+
+    folder: Path = arguments.folder
+    checkpoint = read_folder(folder)
+    target = step_path(arguments.model_dir, checkpoint.step)
+    if target.exists():
+        raise UserError(f"{target}: exists already; choose another --model_dir")
+    config = parse_config(checkpoint.config, str(folder)).init.model
+    load_tensors(build_model(config, seed=0), checkpoint.model)  # every tensor, in its shape
+    tokenizer = folder / "tokenizer.json"
+    if tokenizer.is_file():
+        try:
+            content = tokenizer.read_bytes().decode("utf-8")
+            content = without_prompt_tokens(content, config.num_virtual_tokens)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{tokenizer}: not a tokenizer.json: {error}") from error
+        arguments.model_dir.mkdir(parents=True, exist_ok=True)
+        write_text(arguments.model_dir / "tokenizer.json", content)
+        sha256 = hashlib.sha256(content.encode("utf-8")).hexdigest()
+        checkpoint.data = {**checkpoint.data, "tokenizer_sha256": sha256}
+    print(f"written: {save_checkpoint(checkpoint, arguments.model_dir)}")
+    return 0
+
+
+def _scores(checkpoint: Path) -> list[str]:
+    """What `mediswift evaluate` has found about this checkpoint, a line each."""
+    from modelzoo_mediswift.report.evaluations import read_evaluations
+
+    found, _ = read_evaluations(checkpoint.parent)
+    return [
+        f"{score.task}, {score.split}, by {score.how}: accuracy {score.accuracy:.1%} on "
+        f"{score.num_examples} examples"
+        + (
+            f" (95 % interval {score.interval[0]:.1%} to {score.interval[1]:.1%})"
+            if score.interval
+            else ""
+        )
+        for score in found
+        if score.checkpoint == checkpoint.name and score.accuracy is not None
+    ]

@@ -1,0 +1,106 @@
+"""`mediswift generate CHECKPOINT "..."`: what the model writes after a text, as it writes it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from modelzoo_mediswift.errors import UserError
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "generate",
+        help="let a checkpoint continue a text",
+        description="Continue a text, shown while it is generated: the most likely token each "
+        "time, or drawn at random where --temperature, --top_k or --top_p ask for it. A "
+        "fine-tuned model reads its soft prompt after the text.",
+        epilog='example: mediswift generate build/demo/finetune/checkpoint_400 "question: Does '
+        'wildaprofen lower fever? context: It did in 8 of 10 mice." --tokenizer '
+        "build/demo/tokenizer.json",
+    )
+    parser.add_argument("checkpoint", type=Path, help="checkpoint folder")
+    parser.add_argument("text", help="what to continue; - reads it from standard input")
+    parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer.json")
+    parser.add_argument("--max_new_tokens", type=int, default=64, help="default: 64")
+    parser.add_argument("--temperature", type=float, help="flatter above 1; 0 is greedy")
+    parser.add_argument("--top_k", type=int, help="draw from so many most likely tokens")
+    parser.add_argument("--top_p", type=float, help="draw from tokens of this much probability")
+    parser.add_argument("--seed", type=int, default=0, help="of the draws (default: 0)")
+    parser.add_argument("--no_prompt", action="store_true", help="leave out the soft prompt")
+    parser.add_argument("--device", choices=("CPU", "GPU"), default="CPU")
+    parser.set_defaults(command=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    _check(arguments)
+    from modelzoo_mediswift.cli.loading import load_model, read_tokenizer
+    from modelzoo_mediswift.model.generate import read_prefix
+    from modelzoo_mediswift.model.sample import Sampling, stream
+    from modelzoo_mediswift.tasks.layout import layout_example
+
+    model, checkpoint = load_model(arguments.checkpoint, arguments.device)
+    text = read_tokenizer(arguments.tokenizer, checkpoint, arguments.checkpoint)
+    source = sys.stdin.read() if arguments.text == "-" else arguments.text
+    layout = layout_example(
+        text.encode(source),
+        [],
+        0 if arguments.no_prompt else model.num_virtual_tokens,
+        model.vocab_size,
+        text.eos_id,
+        model.max_position_embeddings,
+        target_room=arguments.max_new_tokens,
+    )
+    if layout.num_cut:
+        print(f"the text is cut: its last {layout.num_cut} tokens find no room", file=sys.stderr)
+    drawing = any(
+        value is not None for value in (arguments.temperature, arguments.top_k, arguments.top_p)
+    )
+    temperature = 1.0 if arguments.temperature is None else arguments.temperature
+    sampling = Sampling(
+        temperature=temperature if drawing else 0.0,
+        top_k=arguments.top_k or 0,
+        top_p=1.0 if arguments.top_p is None else arguments.top_p,
+    )
+    prefix = read_prefix(model, [layout.tokens[: layout.loss_start]])
+    tokens = stream(model, prefix, sampling, arguments.max_new_tokens, text.eos_id, arguments.seed)
+    for piece in pieces(tokens, text.decode):
+        print(piece, end="", flush=True)
+    print()
+    return 0
+
+
+def pieces(tokens: Iterable[int], decode: Callable[[list[int]], str]) -> Iterator[str]:
+    """The text of a stream of tokens in pieces that later tokens do not change.
+
+    The last word is kept back until another begins: a token may still join it, and the decoder
+    decides by the next token whether a space comes between.
+    """
+    ids: list[int] = []
+    shown = ""
+    for token in tokens:
+        ids.append(token)
+        settled, _, _ = decode(ids).rpartition(" ")
+        if settled.startswith(shown) and len(settled) > len(shown):
+            yield settled[len(shown) :]
+            shown = settled
+    whole = decode(ids)
+    yield whole[len(shown) :] if whole.startswith(shown) else f"\n{whole}"
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    for name, low, high in (
+        ("max_new_tokens", 1, None),
+        ("temperature", 0, None),
+        ("top_k", 1, None),
+        ("top_p", 0, 1),
+    ):
+        value = getattr(arguments, name)
+        if value is None:
+            continue
+        # Written so that nan is refused too.
+        if not (value >= low and (high is None or value <= high)) or value == float("inf"):
+            expected = f"at least {low}" if high is None else f"a number in [{low}, {high}]"
+            raise UserError(f"--{name}: expected {expected}, got {value}")

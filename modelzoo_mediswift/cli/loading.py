@@ -1,0 +1,70 @@
+"""A checkpoint's model and tokenizer, as the commands that ask a model something need them."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modelzoo_mediswift.errors import UserError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+    from modelzoo_mediswift.checkpoint.directory import Checkpoint
+    from modelzoo_mediswift.evaluation.predict import Text
+    from modelzoo_mediswift.model.gpt3 import GPT3
+
+END_OF_TEXT = "<|endoftext|>"
+
+
+def load_model(path: Path, device: str) -> tuple[GPT3, Checkpoint]:
+    """The dense model of a checkpoint on the device, and the checkpoint itself."""
+    from modelzoo_mediswift.build import build_device, build_model
+    from modelzoo_mediswift.checkpoint.densify import load_dense
+    from modelzoo_mediswift.checkpoint.directory import load_checkpoint
+    from modelzoo_mediswift.config.load import parse_config
+
+    checkpoint = load_checkpoint(path)
+    config = parse_config(checkpoint.config, str(path / "meta.json"))
+    model = build_model(config.init.model, seed=0)
+    load_dense(model, checkpoint.model, path)
+    return model.to(build_device(device)).eval(), checkpoint
+
+
+def read_tokenizer_file(
+    path: Path, checkpoint: Checkpoint, origin: Path
+) -> tuple[str, Tokenizer, int]:
+    """tokenizer.json as text and as a tokenizer, if the checkpoint was trained with it, and the id
+    of END_OF_TEXT."""
+    from tokenizers import Tokenizer
+
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
+    trained = checkpoint.data.get("tokenizer_sha256")
+    if trained and hashlib.sha256(content).hexdigest() != trained:
+        raise UserError(f"{path}: not the tokenizer that {origin} was trained with")
+    try:
+        text = content.decode("utf-8")
+        tokenizer = Tokenizer.from_str(text)
+    except Exception as error:  # `tokenizers` raises nothing more specific
+        raise UserError(f"{path}: not a tokenizer.json: {error}") from error
+    eos_id = tokenizer.token_to_id(END_OF_TEXT)
+    if eos_id is None:
+        raise UserError(f"{path}: has no {END_OF_TEXT}")
+    tokenizer.encode_special_tokens = True  # in a text they are characters, as in training
+    return text, tokenizer, eos_id
+
+
+def read_tokenizer(path: Path, checkpoint: Checkpoint, origin: Path) -> Text:
+    """The tokenizer, if it is the one that the checkpoint was trained with."""
+    from modelzoo_mediswift.evaluation.predict import Text
+
+    _, tokenizer, eos_id = read_tokenizer_file(path, checkpoint, origin)
+    return Text(
+        lambda text: tokenizer.encode(text, add_special_tokens=False).ids,
+        lambda ids: tokenizer.decode(ids),
+        eos_id,
+    )

@@ -1,0 +1,61 @@
+import pytest
+import torch
+
+from modelzoo_mediswift.model.generate import greedy, read_prefix
+from modelzoo_mediswift.model.gpt3 import GPT3, Initializer
+from modelzoo_mediswift.model.sample import Sampling, stream
+
+P = torch.tensor([0.1, 0.5, 0.05, 0.3, 0.05])
+N = 4000
+
+
+def frequencies(sampling: Sampling) -> torch.Tensor:
+    drawn = sampling.choose(P.log().expand(N, -1), torch.Generator().manual_seed(0))
+    return torch.bincount(drawn, minlength=5) / N
+
+
+@pytest.mark.parametrize(
+    ("sampling", "expected"),
+    [
+        (Sampling(), [0, 1, 0, 0, 0]),
+        (Sampling(1.0), [0.1, 0.5, 0.05, 0.3, 0.05]),
+        (Sampling(1.0, top_k=2), [0, 5 / 8, 0, 3 / 8, 0]),
+        (Sampling(1.0, top_p=0.79), [0, 5 / 8, 0, 3 / 8, 0]),
+        (Sampling(1.0, top_p=0.81), [1 / 9, 5 / 9, 0, 3 / 9, 0]),
+        (Sampling(1.0, top_p=1e-9), [0, 1, 0, 0, 0]),
+        # p^2: 0.01, 0.25, 0.0025, 0.09, 0.0025
+        (Sampling(0.5), [0.01 / 0.355, 0.25 / 0.355, 0.0025 / 0.355, 0.09 / 0.355, 0.0025 / 0.355]),
+        (Sampling(1.0, top_k=3, top_p=0.6), [0, 5 / 8, 0, 3 / 8, 0]),
+    ],
+)
+def test_frequencies(sampling, expected):
+    # Four standard deviations of a frequency of 1/2.
+    expected = torch.tensor(expected, dtype=torch.float)
+    assert torch.allclose(frequencies(sampling), expected, atol=4 * 0.5 / N**0.5)
+    assert (frequencies(sampling)[expected == 0] == 0).all()
+
+
+@pytest.fixture(scope="module")
+def model() -> GPT3:
+    return GPT3(
+        vocab_size=30,
+        hidden_size=24,
+        num_hidden_layers=2,
+        num_heads=3,
+        filter_size=96,
+        max_position_embeddings=16,
+        initializer=Initializer(0.3),
+        embedding_initializer=Initializer(0.5),
+    ).eval()
+
+
+def test_stream(model):
+    prefix = read_prefix(model, [[3, 4, 5]])
+    plain = greedy(model, prefix, 6, 29)[0]
+    assert list(stream(model, prefix, Sampling(), 6, 29, seed=0)) == plain
+    assert list(stream(model, prefix, Sampling(), 6, plain[0], seed=0)) == []
+    one, again, other = (
+        list(stream(model, prefix, Sampling(1.0), 100, 29, seed=seed)) for seed in (1, 1, 2)
+    )
+    assert one == again != other
+    assert len(one) + 3 <= 16 + 1
