@@ -1,21 +1,32 @@
 # make demo    the whole path on the generated sample corpus, in minutes on two CPU cores
-# make test    environment, linters, type check, all tests
+# make test    both environments, linters, type check, all tests
+# make test-cerebras   the tests beside cerebras-pytorch alone (Python 3.11)
 # make check   linters and type check alone
 # make clean   remove what the demo made (the environment stays)
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
+CEREBRAS := .venv-cerebras
+PYTHON311 ?= $(shell command -v python3.11)
 DEMO := build/demo
 DATA := $(BIN)/python -m data_preprocessing
 
-.PHONY: demo test check clean
+.PHONY: demo test test-cerebras check clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.installed: setup.cfg pyproject.toml constraints/local.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints/local.txt torch
 	$(BIN)/python -m pip install --quiet --constraint constraints/local.txt --editable ".[dev]"
+	touch $@
+
+# The Cerebras release and its old companions, beside the environment that is used otherwise.
+$(CEREBRAS)/.installed: setup.cfg pyproject.toml constraints/cerebras.txt
+	@test -n "$(PYTHON311)" || { echo "cerebras-pytorch needs python3.11 on PATH"; exit 1; }
+	$(PYTHON311) -m venv $(CEREBRAS)
+	$(CEREBRAS)/bin/python -m pip install --quiet --constraint constraints/cerebras.txt \
+	    --editable ".[cerebras,test]"
 	touch $@
 
 # --- The demo: each step is a command that a user would type. A step that is done is not repeated.
@@ -66,8 +77,14 @@ check: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: check
+test: check test-cerebras
 	$(BIN)/pytest
+
+# What a CS system is concerned with. The data pipeline and the reports do without it.
+test-cerebras: $(CEREBRAS)/.installed
+	$(CEREBRAS)/bin/python -m pytest tests/cerebras tests/checkpoint tests/cli tests/config \
+	    tests/data tests/engine tests/model tests/optim tests/plan tests/sparsity tests/trainer \
+	    tests/test_architecture.py
 
 clean:
 	rm -rf build

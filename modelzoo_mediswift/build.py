@@ -8,6 +8,7 @@ import platform
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,9 @@ from modelzoo_mediswift.config.model import Initializer as InitializerConfig
 from modelzoo_mediswift.config.model import ModelConfig
 from modelzoo_mediswift.config.optimizer import Scheduler as SchedulerConfig
 from modelzoo_mediswift.config.optimizer import SequentialLR as SequentialConfig
+from modelzoo_mediswift.config.sparsity import DROP_FRACTION, SparsityConfig
+from modelzoo_mediswift.config.sparsity_schedule import AtSteps, EveryFreq
+from modelzoo_mediswift.config.sparsity_schedule import Schedule as ScheduleConfig
 from modelzoo_mediswift.config.trainer import NEWEST, InitConfig, TrainerConfig
 from modelzoo_mediswift.data.hdf5 import SequenceSource, open_sequences
 from modelzoo_mediswift.data.loader import Batch, EvalLoader, TrainLoader
@@ -43,9 +47,10 @@ from modelzoo_mediswift.model.tensors import load_tensors
 from modelzoo_mediswift.optim import schedules
 from modelzoo_mediswift.optim.adamw import AdamW
 from modelzoo_mediswift.plan.plan import make_plan
+from modelzoo_mediswift.sparsity import schedules as sparsity_schedules
 from modelzoo_mediswift.sparsity.filters import SparsityRule
 from modelzoo_mediswift.sparsity.levels import levels, levels_by_kind
-from modelzoo_mediswift.sparsity.static import Static
+from modelzoo_mediswift.sparsity.masking import Masking
 from modelzoo_mediswift.trainer.callbacks.base import Callback, Run
 from modelzoo_mediswift.trainer.callbacks.jsonl_log import JsonLog
 from modelzoo_mediswift.trainer.callbacks.progress import ProgressLogger
@@ -71,23 +76,28 @@ class FitJob:
 
 def build_model(config: ModelConfig, seed: int) -> GPT3:
     """The model with its initial weights, on the CPU."""
-    return GPT3(
-        vocab_size=config.vocab_size,
-        hidden_size=config.hidden_size,
-        num_hidden_layers=config.num_hidden_layers,
-        num_heads=config.num_heads,
-        filter_size=config.filter_size,
-        max_position_embeddings=config.max_position_embeddings,
-        num_virtual_tokens=config.num_virtual_tokens,
-        layer_norm_epsilon=config.layer_norm_epsilon,
-        dropout_rate=config.dropout_rate,
-        attention_dropout_rate=config.attention_dropout_rate or 0.0,
-        embedding_dropout_rate=config.embedding_dropout_rate or 0.0,
-        embedding_initializer=_initializer(config.embedding_initializer),
-        initializer=_initializer(config.initializer),
-        output_layer_initializer=_initializer(config.output_layer_initializer),
-        seed=seed,
-    )
+    return GPT3(**model_arguments(config, seed))
+
+
+def model_arguments(config: ModelConfig, seed: int) -> dict[str, Any]:
+    """The arguments of GPT3."""
+    return {
+        "vocab_size": config.vocab_size,
+        "hidden_size": config.hidden_size,
+        "num_hidden_layers": config.num_hidden_layers,
+        "num_heads": config.num_heads,
+        "filter_size": config.filter_size,
+        "max_position_embeddings": config.max_position_embeddings,
+        "num_virtual_tokens": config.num_virtual_tokens,
+        "layer_norm_epsilon": config.layer_norm_epsilon,
+        "dropout_rate": config.dropout_rate,
+        "attention_dropout_rate": config.attention_dropout_rate or 0.0,
+        "embedding_dropout_rate": config.embedding_dropout_rate or 0.0,
+        "embedding_initializer": _initializer(config.embedding_initializer),
+        "initializer": _initializer(config.initializer),
+        "output_layer_initializer": _initializer(config.output_layer_initializer),
+        "seed": seed,
+    }
 
 
 def _initializer(config: InitializerConfig | None) -> Initializer | None:
@@ -111,6 +121,36 @@ def _schedule(config: SchedulerConfig) -> schedules.Schedule:
     if isinstance(config, SequentialConfig):
         return schedules.SequentialLR([_schedule(part) for part in config.schedulers])
     return getattr(schedules, config.key)(**config.arguments())
+
+
+def build_sparsity_rule(block: SparsityConfig) -> SparsityRule:
+    """One block of the YAML's `sparsity`."""
+    drop = DROP_FRACTION if block.drop_fraction is None else block.drop_fraction
+    return SparsityRule(
+        _sparsity_schedule(block.sparsity),
+        block.init_method,
+        block.param_filter,
+        algorithm=block.algorithm,
+        updates=_updates(block.update),
+        drop_fraction=_sparsity_schedule(drop),
+        balance_in_groups=block.balance_in_groups,
+        balance_out_groups=block.balance_out_groups,
+    )
+
+
+def _sparsity_schedule(config: float | ScheduleConfig) -> float | sparsity_schedules.Schedule:
+    if isinstance(config, float):
+        return config
+    arguments = config.model_dump()
+    return sparsity_schedules.SCHEDULES[arguments.pop("type")](**arguments)
+
+
+def _updates(config: EveryFreq | AtSteps | None) -> sparsity_schedules.Updates:
+    if config is None:
+        return sparsity_schedules.EVERY_STEP
+    if isinstance(config, AtSteps):
+        return sparsity_schedules.Listed(frozenset(config.steps))
+    return sparsity_schedules.Every(config.freq, config.start, config.stop)
 
 
 def build_device(name: str) -> torch.device:
@@ -140,22 +180,22 @@ def build_fit(
     seed = secrets.randbits(32) if init.seed is None else init.seed
     torch.manual_seed(seed)  # dropout
 
-    source = _open(fit.train_dataloader, init.model)
-    loader = _train_loader(fit.train_dataloader, source, init.model)
+    source = open_data(fit.train_dataloader, init.model)
+    loader = train_loader(fit.train_dataloader, source, init.model)
     validation = _validation(fit.val_dataloader, init)
     model = build_model(init.model, seed)
-    rules = [SparsityRule(b.sparsity, b.init_method, b.param_filter) for b in init.sparsity]
-    sparsity = Static(model, rules, seed) if rules else None
+    rules = [build_sparsity_rule(block) for block in init.sparsity]
+    sparsity = Masking(model, rules, seed) if rules else None
 
-    path = _start_path(config, model_dir, resume)
+    path = start_path(config, model_dir, resume)
     checkpoint = load_checkpoint(path) if path else None
-    states = load_states or _load_states(init)
+    states = load_states or load_states_of(init)
     weights_only = states == "model" and path is not None and path.parent != model_dir
     revived = 0
     if checkpoint is not None and path is not None:
-        _check_tokenizer(checkpoint, source, path)
+        check_tokenizer(checkpoint, source, path)
         if weights_only:
-            revived = _load_weights(init, model, checkpoint, path)
+            revived = load_weights(init, model, checkpoint, path)
     model.to(device)
     engine = TorchEngine(
         model,
@@ -169,7 +209,7 @@ def build_fit(
         engine.load_state(engine_state(checkpoint))
         loader.load_state_dict(checkpoint.loader)
         start = checkpoint.step
-    total = _total_steps(init, start, len(source), fit.train_dataloader.batch_size)
+    total = total_steps(init, start, len(source), fit.train_dataloader.batch_size)
     plan = make_plan(config, source.max_sequence_length)
     run = Run(
         model_dir=model_dir,
@@ -199,7 +239,7 @@ def build_fit(
     trainer = Trainer(
         engine,
         run,
-        _cadence(init, start, total),
+        cadence(init, start, total),
         Checkpointing(
             model_dir,
             config=to_yaml(config),
@@ -207,7 +247,7 @@ def build_fit(
             versions=versions(),
             keep=keep.n if (keep := init.callback(KeepNCheckpoints)) else None,
         ),
-        _callbacks(init, sparsity),
+        make_callbacks(init, sparsity),
     )
     return FitJob(trainer, loader, validation, finished=start >= total)
 
@@ -217,11 +257,7 @@ def build_validate(
 ) -> tuple[Trainer, Validation]:
     """Everything for `trainer.validate` of the checkpoint `path` (None: the initial weights)."""
     init = config.init
-    loaders = [config.validate_.val_dataloader] if config.validate_ else []
-    if not loaders and config.fit is not None:
-        loaders = list(config.fit.val_dataloader)
-    if not loaders:
-        raise UserError("the configuration names no validation data (trainer.validate)")
+    loaders = validation_loaders(config)
     device = build_device(device_name)
     model = build_model(init.model, init.seed or 0)
     step = 0
@@ -242,6 +278,16 @@ def build_validate(
     return trainer, _validation(tuple(loaders), init)
 
 
+def validation_loaders(config: TrainerConfig) -> list[DataLoaderConfig]:
+    """The data of `trainer.validate`, else what `trainer.fit` evaluates on."""
+    loaders = [config.validate_.val_dataloader] if config.validate_ else []
+    if not loaders and config.fit is not None:
+        loaders = list(config.fit.val_dataloader)
+    if not loaders:
+        raise UserError("the configuration names no validation data (trainer.validate)")
+    return loaders
+
+
 def versions() -> dict[str, str]:
     """What the run was made with."""
     return {
@@ -251,7 +297,7 @@ def versions() -> dict[str, str]:
     }
 
 
-def _open(config: DataLoaderConfig, model: ModelConfig) -> SequenceSource:
+def open_data(config: DataLoaderConfig, model: ModelConfig) -> SequenceSource:
     source = open_sequences(config.data_dir, config.max_sequence_length)
     if source.max_sequence_length > model.max_position_embeddings:
         raise UserError(
@@ -261,7 +307,7 @@ def _open(config: DataLoaderConfig, model: ModelConfig) -> SequenceSource:
     return source
 
 
-def _loader_options(config: DataLoaderConfig, model: ModelConfig) -> dict[str, Any]:
+def loader_options(config: DataLoaderConfig, model: ModelConfig) -> dict[str, Any]:
     return {
         "vocab_size": model.vocab_size,
         "num_virtual_tokens": model.num_virtual_tokens,
@@ -272,7 +318,7 @@ def _loader_options(config: DataLoaderConfig, model: ModelConfig) -> dict[str, A
     }
 
 
-def _train_loader(
+def train_loader(
     config: DataLoaderConfig, source: SequenceSource, model: ModelConfig
 ) -> TrainLoader:
     return TrainLoader(
@@ -283,30 +329,37 @@ def _train_loader(
         num_samples=config.num_samples,
         drop_last=config.drop_last,
         pad_last=config.pad_last,
-        **_loader_options(config, model),
+        **loader_options(config, model),
     )
 
 
-def _validation(configs: tuple[DataLoaderConfig, ...], init: InitConfig) -> Validation:
-    """A name and a way to start a pass for each validation set; opened now, to fail early."""
-    passes: dict[str, Callable[[], Iterable[Batch]]] = {}
+def eval_loaders(
+    configs: tuple[DataLoaderConfig, ...], init: InitConfig
+) -> dict[str, tuple[DataLoaderConfig, EvalLoader]]:
+    """A name and a loader for each validation set; opened now, to fail early."""
+    loaders: dict[str, tuple[DataLoaderConfig, EvalLoader]] = {}
     for config in configs:
-        source = _open(config, init.model)
+        source = open_data(config, init.model)
         steps = init.loop.eval_steps
         loader = EvalLoader(
             source,
             config.batch_size,
             num_samples=steps * config.batch_size if steps else config.num_samples,
-            **_loader_options(config, init.model),
+            **loader_options(config, init.model),
         )
         name = Path(config.data_dir[0]).name
-        if name in passes:
+        if name in loaders:
             name = config.data_dir[0]
-        passes[name] = loader.__iter__
-    return passes
+        loaders[name] = config, loader
+    return loaders
 
 
-def _start_path(config: TrainerConfig, model_dir: Path, resume: bool) -> Path | None:
+def _validation(configs: tuple[DataLoaderConfig, ...], init: InitConfig) -> Validation:
+    """A name and a way to start a pass for each validation set."""
+    return {name: loader.__iter__ for name, (_, loader) in eval_loaders(configs, init).items()}
+
+
+def start_path(config: TrainerConfig, model_dir: Path, resume: bool) -> Path | None:
     """The checkpoint that training starts from, if any."""
     assert config.fit is not None
     asked = config.fit.ckpt_path
@@ -322,12 +375,12 @@ def _start_path(config: TrainerConfig, model_dir: Path, resume: bool) -> Path | 
     return Path(asked) if isinstance(asked, str) else None
 
 
-def _load_states(init: InitConfig) -> str:
+def load_states_of(init: InitConfig) -> str:
     callback = init.callback(LoadCheckpointStates)
     return callback.load_checkpoint_states if callback else "all"
 
 
-def _load_weights(init: InitConfig, model: GPT3, checkpoint: Checkpoint, path: Path) -> int:
+def load_weights(init: InitConfig, model: GPT3, checkpoint: Checkpoint, path: Path) -> int:
     """Take the weights of another run's checkpoint; returns how many were revived."""
     if init.callback(DensifyOnLoad):
         return load_dense(model, checkpoint.model, path)
@@ -336,7 +389,7 @@ def _load_weights(init: InitConfig, model: GPT3, checkpoint: Checkpoint, path: P
     return 0
 
 
-def _check_tokenizer(checkpoint: Checkpoint, source: SequenceSource, path: Path) -> None:
+def check_tokenizer(checkpoint: Checkpoint, source: SequenceSource, path: Path) -> None:
     """Weights mean nothing with token ids of another vocabulary."""
     trained = checkpoint.data.get("tokenizer_sha256")
     now = (source.params or {}).get("tokenizer_sha256")
@@ -347,7 +400,7 @@ def _check_tokenizer(checkpoint: Checkpoint, source: SequenceSource, path: Path)
         )
 
 
-def _update(init: InitConfig, model: GPT3, sparsity: Static | None) -> Update:
+def _update(init: InitConfig, model: GPT3, sparsity: Masking | None) -> Update:
     optimizer, precision = init.optimizer, init.precision
     assert optimizer is not None
     return Update(
@@ -371,7 +424,7 @@ def _autocast(init: InitConfig, device: torch.device) -> torch.dtype | None:
     return autocast_dtype(device, init.precision.enabled, init.precision.fp16_type)
 
 
-def _total_steps(init: InitConfig, start: int, n_samples: int, batch_size: int) -> int:
+def total_steps(init: InitConfig, start: int, n_samples: int, batch_size: int) -> int:
     """The step at which training ends."""
     loop = init.loop
     limits = []
@@ -390,7 +443,7 @@ def _total_steps(init: InitConfig, start: int, n_samples: int, batch_size: int) 
     return min(limits)
 
 
-def _cadence(init: InitConfig, start: int, total: int) -> Cadence:
+def cadence(init: InitConfig, start: int, total: int) -> Cadence:
     frequency = init.loop.eval_frequency
     if isinstance(frequency, float):
         frequency = max(1, math.ceil(frequency * (total - start)))  # up, as Model Zoo rounds
@@ -403,18 +456,21 @@ def _cadence(init: InitConfig, start: int, total: int) -> Cadence:
     )
 
 
-def _callbacks(init: InitConfig, sparsity: Static | None) -> list[Callback]:
+def make_callbacks(init: InitConfig, sparsity: Masking | None) -> list[Callback]:
     callbacks: list[Callback] = []
+    changing = None
     if sparsity is not None:
         every = levels(sparsity.parameters)
         each = init.callback(LogSparsity) is not None
+        if each and sparsity.dynamic:
+            changing = partial(levels, sparsity.parameters)
         callbacks.append(SparsityTable(every if each else levels_by_kind(every)))
     if init.show_progress:
         callbacks.append(ProgressLogger())
-    callbacks.append(JsonLog())
+    callbacks.append(JsonLog(changing))
     if init.tensorboard is not None:
         from modelzoo_mediswift.trainer.callbacks.tensorboard_log import TensorBoardLogger
 
         directory = init.tensorboard.summary_dir
-        callbacks.append(TensorBoardLogger(Path(directory) if directory else None))
+        callbacks.append(TensorBoardLogger(Path(directory) if directory else None, changing))
     return callbacks

@@ -6,9 +6,16 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from modelzoo_mediswift.cerebras.environment import is_installed
+
 # A loaded machine is slow now and then; that is no failure.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("cerebras") and not is_installed():
+        pytest.skip("needs cerebras-pytorch, which .venv-cerebras has (make test)")
 
 
 @pytest.fixture(scope="session")

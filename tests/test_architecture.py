@@ -19,7 +19,11 @@ MAY_IMPORT = {
     "evaluation": PARTS,
     "trainer": PARTS | {"engine", "checkpoint"},
     "build": PARTS | {"engine", "checkpoint", "trainer"},
-    "cli": PARTS | {"engine", "checkpoint", "evaluation", "trainer", "build"},
+    "cerebras": PARTS | {"engine"},
+    "build_csx": PARTS | {"engine", "checkpoint", "trainer", "build", "cerebras"},
+    "cli": PARTS
+    | {"engine", "checkpoint", "evaluation", "trainer", "build", "build_csx"}
+    | {"cerebras"},
 }
 NO_TORCH = ("data_preprocessing", "tasks", "plan", "config", "report", "data/hdf5.py")
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import glob
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from modelzoo_mediswift.cli import csx
 from modelzoo_mediswift.cli.errors import INTERRUPTED, guarded
 from modelzoo_mediswift.config.load import load_config
 from modelzoo_mediswift.config.trainer import NEWEST, TrainerConfig
@@ -16,6 +18,11 @@ from modelzoo_mediswift.errors import UserError
 
 if TYPE_CHECKING:
     from modelzoo_mediswift.engine.base import EvalResult
+
+# Threads of GNU OpenMP spin this many times before they sleep. Its default is so long that two
+# programs on the same cores slow each other down several times; this is long enough between two
+# operations of a step. It must be set before torch is imported.
+SPIN_COUNT = "20000"
 
 # Flag -> the key it sets before the file is checked.
 OVERRIDES = {
@@ -69,21 +76,22 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--num_epochs", type=int, help="passes over the training data")
     parser.add_argument("--eval_steps", type=int, help="batches per evaluation")
     parser.add_argument("--logging", help="log level: DEBUG, INFO, WARNING or ERROR")
+    csx.add_flags(parser)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = make_parser().parse_args(argv)
+    os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     return guarded(lambda: _run(arguments))
 
 
 def _run(arguments: argparse.Namespace) -> int:
     config = load_config(arguments.params, _overrides(arguments))
     if arguments.device == "CSX":
-        raise UserError(
-            "CSX: running on a Cerebras system is not part of this version; the file is valid, "
-            "and CPU or GPU run it"
-        )
+        csx.prepare(config)
+        if config.init.backend.validate_only or config.init.backend.compile_only:
+            return csx.compile_alone(config, arguments.mode)
     if arguments.mode.startswith("eval"):
         return _evaluate(arguments, config)
     code = _train(arguments, config)
@@ -102,19 +110,19 @@ def _overrides(arguments: argparse.Namespace) -> dict[str, object]:
         overrides.pop("trainer.fit.ckpt_path", None)  # names what to evaluate, not where to start
     if arguments.disable_strict_checkpoint_loading:
         overrides["trainer.init.checkpoint.disable_strict_checkpoint_loading"] = True
-    return overrides
+    return overrides | csx.overrides(arguments)
 
 
 def _train(arguments: argparse.Namespace, config: TrainerConfig) -> int:
-    from modelzoo_mediswift.build import build_fit
+    from modelzoo_mediswift import build, build_csx
     from modelzoo_mediswift.trainer.trainer import Interrupted
 
-    job = build_fit(
-        config,
-        arguments.device,
-        resume=arguments.resume,
-        load_states=arguments.load_checkpoint_states,
-    )
+    start = {"resume": arguments.resume, "load_states": arguments.load_checkpoint_states}
+    job: build.FitJob | build_csx.CsxFitJob
+    if arguments.device == "CSX":
+        job = build_csx.build_fit(config, **start)
+    else:
+        job = build.build_fit(config, arguments.device, **start)
     run = job.trainer.run
     if job.finished:
         print(f"{run.model_dir}: already at step {run.start_step}; nothing to do", file=sys.stderr)
@@ -135,10 +143,13 @@ def _train(arguments: argparse.Namespace, config: TrainerConfig) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace, config: TrainerConfig) -> int:
-    from modelzoo_mediswift.build import build_validate
+    from modelzoo_mediswift import build, build_csx
 
     for path in _checkpoints(arguments, config):
-        trainer, validation = build_validate(config, arguments.device, path)
+        if arguments.device == "CSX":
+            trainer, validation = build_csx.build_validate(config, path)
+        else:
+            trainer, validation = build.build_validate(config, arguments.device, path)
         print(f"evaluating {path or 'the initial weights'}", file=sys.stderr)
         for name, result in trainer.validate(validation).items():
             _print_result(path, name, result)

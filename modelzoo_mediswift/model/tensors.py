@@ -23,7 +23,15 @@ def unique_tensors(model: nn.Module) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def load_tensors(model: nn.Module, tensors: Mapping[str, Tensor], strict: bool = True) -> None:
-    """Copy `tensors` into the model.
+    """Copy `tensors` into the model; raises UserError as `check_fit` does."""
+    for name, target in check_fit(model, tensors, strict).items():
+        target.copy_(tensors[name])
+
+
+def check_fit(
+    model: nn.Module, tensors: Mapping[str, Tensor], strict: bool = True
+) -> dict[str, Tensor]:
+    """The tensors of the model that `tensors` has, each once.
 
     Raises UserError for a tensor of another shape and, if `strict`, for a missing or unexpected
     one.
@@ -41,8 +49,7 @@ def load_tensors(model: nn.Module, tensors: Mapping[str, Tensor], strict: bool =
                 f"the checkpoint does not fit the model: {name} is "
                 f"{tuple(tensors[name].shape)} there, {tuple(target.shape)} here"
             )
-    for name, target in present.items():
-        target.copy_(tensors[name])
+    return present
 
 
 def _misfit(missing: list[str], unexpected: list[str]) -> str:

@@ -1,0 +1,101 @@
+"""`run.py CSX`: its flags, and what ends well without a cluster."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from modelzoo_mediswift.cerebras.cirh import summarize
+from modelzoo_mediswift.cerebras.environment import require_cerebras, require_cluster
+from modelzoo_mediswift.config.trainer import TrainerConfig
+from modelzoo_mediswift.errors import UserError
+
+CLUSTER = "trainer.init.backend.cluster_config"
+OVERRIDES = {
+    "validate_only": "trainer.init.backend.validate_only",
+    "compile_only": "trainer.init.backend.compile_only",
+    "compile_dir": "trainer.init.backend.compile_dir",
+    "num_csx": f"{CLUSTER}.num_csx",
+    "num_workers_per_csx": f"{CLUSTER}.num_workers_per_csx",
+    "num_wgt_servers": f"{CLUSTER}.max_wgt_servers",
+    "num_act_servers": f"{CLUSTER}.max_act_per_csx",
+    "mgmt_address": f"{CLUSTER}.mgmt_address",
+    "mgmt_namespace": f"{CLUSTER}.mgmt_namespace",
+    "credentials_path": f"{CLUSTER}.credentials_path",
+    "cbcore_image": f"{CLUSTER}.cbcore_image",
+    "job_labels": f"{CLUSTER}.job_labels",
+    "job_priority": f"{CLUSTER}.job_priority",
+    "job_time_sec": f"{CLUSTER}.job_time_sec",
+    "mount_dirs": f"{CLUSTER}.mount_dirs",
+    "python_paths": f"{CLUSTER}.python_paths",
+    "disable_version_check": f"{CLUSTER}.disable_version_check",
+}
+"""Flag -> the key that it sets before the file is checked."""
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Model Zoo's flags for a Wafer-Scale Cluster; each is absent unless given."""
+    group = parser.add_argument_group("CSX only")
+    only = group.add_mutually_exclusive_group()
+    only.add_argument(
+        "--validate_only",
+        action="store_true",
+        default=None,
+        help="check here, without a cluster, that the program lowers for the compiler",
+    )
+    only.add_argument(
+        "--compile_only", action="store_true", default=None, help="compile on the cluster and stop"
+    )
+    group.add_argument("-c", "--compile_dir", help="where the cluster keeps compiled programs")
+    group.add_argument("--num_csx", type=int, help="number of CS systems")
+    group.add_argument("--num_workers_per_csx", type=int, help="data workers per system")
+    group.add_argument("--num_wgt_servers", type=int, help="weight servers at most")
+    group.add_argument("--num_act_servers", type=int, help="activation servers per system at most")
+    group.add_argument("--mgmt_address", help="management node as host:port")
+    group.add_argument("--mgmt_namespace", help="namespace of the jobs")
+    group.add_argument("--credentials_path", help="TLS certificate of the management node")
+    group.add_argument("--cbcore_image", help="container image of the Cerebras software")
+    group.add_argument("--job_labels", nargs="+", metavar="KEY=VALUE", help="labels of the jobs")
+    group.add_argument("--job_priority", choices=("p1", "p2", "p3"), help="p1 is the highest")
+    group.add_argument("--job_time_sec", type=int, help="time limit of a job")
+    group.add_argument("--mount_dirs", nargs="+", help="folders that the workers see")
+    group.add_argument("--python_paths", nargs="+", help="folders that the workers import from")
+    group.add_argument(
+        "--disable_version_check",
+        action="store_true",
+        default=None,
+        help="do not compare this release with the cluster's",
+    )
+
+
+def overrides(arguments: argparse.Namespace) -> dict[str, object]:
+    """What the flags set; raises UserError where they were given for another device."""
+    given = {flag: value for flag in OVERRIDES if (value := getattr(arguments, flag)) is not None}
+    if given and arguments.device != "CSX":
+        raise UserError(f"--{next(iter(given))} is for CSX, not for {arguments.device}")
+    return {OVERRIDES[flag]: value for flag, value in given.items()}
+
+
+def prepare(config: TrainerConfig) -> None:
+    """Raises UserError where the Cerebras software or, unless it is not needed, a cluster is
+    missing."""
+    require_cerebras()
+    backend = config.init.backend
+    if not backend.validate_only:
+        require_cluster(backend.cluster_config.mgmt_address)
+
+
+def compile_alone(config: TrainerConfig, mode: str) -> int:
+    """--validate_only and --compile_only."""
+    from modelzoo_mediswift.build_csx import compile_for_csx
+
+    for program in compile_for_csx(config, mode):
+        print(
+            f"{program.name}: batch size {program.batch_size}, {program.length} tokens: compiles",
+            file=sys.stderr,
+        )
+        if program.cirh is not None:
+            print(f"  {summarize(program.cirh)}\n  {program.cirh}", file=sys.stderr)
+    validated = config.init.backend.validate_only
+    print("Compile validated locally" if validated else "Compile was successful!")
+    return 0
