@@ -8,6 +8,7 @@ import platform
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,9 @@ from modelzoo_mediswift.config.model import Initializer as InitializerConfig
 from modelzoo_mediswift.config.model import ModelConfig
 from modelzoo_mediswift.config.optimizer import Scheduler as SchedulerConfig
 from modelzoo_mediswift.config.optimizer import SequentialLR as SequentialConfig
+from modelzoo_mediswift.config.sparsity import DROP_FRACTION, SparsityConfig
+from modelzoo_mediswift.config.sparsity_schedule import AtSteps, EveryFreq
+from modelzoo_mediswift.config.sparsity_schedule import Schedule as ScheduleConfig
 from modelzoo_mediswift.config.trainer import NEWEST, InitConfig, TrainerConfig
 from modelzoo_mediswift.data.hdf5 import SequenceSource, open_sequences
 from modelzoo_mediswift.data.loader import Batch, EvalLoader, TrainLoader
@@ -43,9 +47,10 @@ from modelzoo_mediswift.model.tensors import load_tensors
 from modelzoo_mediswift.optim import schedules
 from modelzoo_mediswift.optim.adamw import AdamW
 from modelzoo_mediswift.plan.plan import make_plan
+from modelzoo_mediswift.sparsity import schedules as sparsity_schedules
 from modelzoo_mediswift.sparsity.filters import SparsityRule
 from modelzoo_mediswift.sparsity.levels import levels, levels_by_kind
-from modelzoo_mediswift.sparsity.static import Static
+from modelzoo_mediswift.sparsity.masking import Masking
 from modelzoo_mediswift.trainer.callbacks.base import Callback, Run
 from modelzoo_mediswift.trainer.callbacks.jsonl_log import JsonLog
 from modelzoo_mediswift.trainer.callbacks.progress import ProgressLogger
@@ -118,6 +123,36 @@ def _schedule(config: SchedulerConfig) -> schedules.Schedule:
     return getattr(schedules, config.key)(**config.arguments())
 
 
+def build_sparsity_rule(block: SparsityConfig) -> SparsityRule:
+    """One block of the YAML's `sparsity`."""
+    drop = DROP_FRACTION if block.drop_fraction is None else block.drop_fraction
+    return SparsityRule(
+        _sparsity_schedule(block.sparsity),
+        block.init_method,
+        block.param_filter,
+        algorithm=block.algorithm,
+        updates=_updates(block.update),
+        drop_fraction=_sparsity_schedule(drop),
+        balance_in_groups=block.balance_in_groups,
+        balance_out_groups=block.balance_out_groups,
+    )
+
+
+def _sparsity_schedule(config: float | ScheduleConfig) -> float | sparsity_schedules.Schedule:
+    if isinstance(config, float):
+        return config
+    arguments = config.model_dump()
+    return sparsity_schedules.SCHEDULES[arguments.pop("type")](**arguments)
+
+
+def _updates(config: EveryFreq | AtSteps | None) -> sparsity_schedules.Updates:
+    if config is None:
+        return sparsity_schedules.EVERY_STEP
+    if isinstance(config, AtSteps):
+        return sparsity_schedules.Listed(frozenset(config.steps))
+    return sparsity_schedules.Every(config.freq, config.start, config.stop)
+
+
 def build_device(name: str) -> torch.device:
     """The torch device for Model Zoo's CPU or GPU."""
     if name == "GPU" and not torch.cuda.is_available():
@@ -149,8 +184,8 @@ def build_fit(
     loader = train_loader(fit.train_dataloader, source, init.model)
     validation = _validation(fit.val_dataloader, init)
     model = build_model(init.model, seed)
-    rules = [SparsityRule(b.sparsity, b.init_method, b.param_filter) for b in init.sparsity]
-    sparsity = Static(model, rules, seed) if rules else None
+    rules = [build_sparsity_rule(block) for block in init.sparsity]
+    sparsity = Masking(model, rules, seed) if rules else None
 
     path = start_path(config, model_dir, resume)
     checkpoint = load_checkpoint(path) if path else None
@@ -365,7 +400,7 @@ def check_tokenizer(checkpoint: Checkpoint, source: SequenceSource, path: Path) 
         )
 
 
-def _update(init: InitConfig, model: GPT3, sparsity: Static | None) -> Update:
+def _update(init: InitConfig, model: GPT3, sparsity: Masking | None) -> Update:
     optimizer, precision = init.optimizer, init.precision
     assert optimizer is not None
     return Update(
@@ -421,18 +456,21 @@ def cadence(init: InitConfig, start: int, total: int) -> Cadence:
     )
 
 
-def make_callbacks(init: InitConfig, sparsity: Static | None) -> list[Callback]:
+def make_callbacks(init: InitConfig, sparsity: Masking | None) -> list[Callback]:
     callbacks: list[Callback] = []
+    changing = None
     if sparsity is not None:
         every = levels(sparsity.parameters)
         each = init.callback(LogSparsity) is not None
+        if each and sparsity.dynamic:
+            changing = partial(levels, sparsity.parameters)
         callbacks.append(SparsityTable(every if each else levels_by_kind(every)))
     if init.show_progress:
         callbacks.append(ProgressLogger())
-    callbacks.append(JsonLog())
+    callbacks.append(JsonLog(changing))
     if init.tensorboard is not None:
         from modelzoo_mediswift.trainer.callbacks.tensorboard_log import TensorBoardLogger
 
         directory = init.tensorboard.summary_dir
-        callbacks.append(TensorBoardLogger(Path(directory) if directory else None))
+        callbacks.append(TensorBoardLogger(Path(directory) if directory else None, changing))
     return callbacks

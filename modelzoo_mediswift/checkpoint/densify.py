@@ -11,7 +11,7 @@ from torch import Tensor
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.model.gpt3 import GPT3
 from modelzoo_mediswift.model.tensors import load_tensors, unique_tensors
-from modelzoo_mediswift.sparsity.static import MASK_SUFFIX
+from modelzoo_mediswift.sparsity.masking import MASK_SUFFIX
 
 PROMPT = "prompt_embedding.weight"
 PROBE_LENGTH = 16  # positions on which the function is compared

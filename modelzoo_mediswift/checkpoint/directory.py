@@ -53,8 +53,12 @@ def save_checkpoint(checkpoint: Checkpoint, model_dir: Path) -> Path:
     temporary = model_dir / f".{final.name}.writing"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    save_file(checkpoint.model, temporary / MODEL_FILE)
-    save_file(checkpoint.training, temporary / TRAINING_FILE)
+    try:
+        save_file(checkpoint.model, temporary / MODEL_FILE)
+        save_file(checkpoint.training, temporary / TRAINING_FILE)
+    except SafetensorError as error:  # a full disk, for one
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise UserError(f"{final}: cannot be written ({error})") from error
     meta = {
         "format_version": FORMAT_VERSION,
         "step": checkpoint.step,

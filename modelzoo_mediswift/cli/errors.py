@@ -25,3 +25,7 @@ def guarded(command: Callable[[], int]) -> int:
     except BrokenPipeError:  # `mediswift plan ... | head`
         sys.stderr.close()
         return 0
+    except OSError as error:  # a full disk, a folder without permission
+        name = f"{error.filename}: " if error.filename else ""
+        print(f"error: {name}{error.strerror or error}", file=sys.stderr)
+        return BAD_INPUT

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from modelzoo_mediswift.cli import evaluate, plan, report
+from modelzoo_mediswift.cli import erk, evaluate, plan, report
 from modelzoo_mediswift.cli.errors import guarded
 
 
@@ -17,7 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "`python run.py {CSX,CPU,GPU} --params FILE`; data is `python -m data_preprocessing`.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (plan, evaluate, report):
+    for module in (plan, erk, evaluate, report):
         module.add_parser(commands)
     arguments = parser.parse_args(argv)
     return guarded(lambda: arguments.command(arguments))

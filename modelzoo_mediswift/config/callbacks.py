@@ -48,7 +48,8 @@ class DensifyOnLoad(Named):
 
 
 class LogSparsity(Named):
-    """Log the sparsity of every masked parameter."""
+    """Log the sparsity of every masked parameter: before the first step and, where masks
+    change, as aimed at and as it is at every logging step."""
 
 
 class ExploreRange(Section):

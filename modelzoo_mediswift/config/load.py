@@ -1,10 +1,12 @@
 """From a YAML file to a checked ``TrainerConfig``; every mistake with its file and line."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from modelzoo_mediswift.config.release_2_1 import translate
 from modelzoo_mediswift.config.section import describe, printable, show, unknown
 from modelzoo_mediswift.config.trainer import TrainerConfig
 from modelzoo_mediswift.config.yaml_file import YamlDocument, YamlPath, load_yaml, parse_yaml
@@ -36,6 +38,7 @@ def check(document: YamlDocument, overrides: Mapping[str, object] | None = None)
     trainer = _trainer_mapping(document)
     for dotted, value in overrides.items():
         _override(document.data, dotted, value)
+    _translate_sparsity(document)
     try:
         return TrainerConfig.model_validate(trainer)
     except ValidationError as error:
@@ -75,6 +78,22 @@ def _trainer_mapping(document: YamlDocument) -> Mapping[str, object]:
             f"{where}: trainer: expected a mapping with the key `init`, got {show(trainer)}"
         )
     return trainer
+
+
+def _translate_sparsity(document: YamlDocument) -> None:
+    """Read the keys of Release 2.1.1 in the sparsity blocks as today's, and say so."""
+    node: object = document.data
+    for key in ("trainer", "init", "sparsity"):
+        node = node.get(key) if isinstance(node, Mapping) else None
+    blocks = node if isinstance(node, list) else [node]
+    for i, block in enumerate(blocks):
+        done = translate(block) if isinstance(block, dict) else []
+        if done:
+            path: YamlPath = ("trainer", "init", "sparsity")
+            path += (i,) if isinstance(node, list) else ()
+            where = f"{document.source}:{document.line_of(path)}"
+            name = ".".join(map(str, path))
+            print(f"{where}: {name}: old keys: {', '.join(done)}", file=sys.stderr)
 
 
 def _override(data: dict[str, object], dotted: str, value: object) -> None:

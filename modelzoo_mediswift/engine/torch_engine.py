@@ -18,7 +18,7 @@ from modelzoo_mediswift.model.loss import summed_loss
 from modelzoo_mediswift.model.tensors import load_tensors, unique_tensors
 from modelzoo_mediswift.optim.adamw import AdamW
 from modelzoo_mediswift.optim.schedules import Schedule
-from modelzoo_mediswift.sparsity.static import Static
+from modelzoo_mediswift.sparsity.masking import Masking
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Update:
 
     optimizer: AdamW
     schedule: Schedule
-    sparsity: Static | None = None
+    sparsity: Masking | None = None
     max_gradient_norm: float | None = None
     max_gradient_value: float | None = None
     grad_accum_steps: int = 1  # batches per step, their losses averaged
@@ -94,7 +94,7 @@ class TorchEngine:
         worst = torch.zeros((), device=self.device)  # becomes and stays non-finite
         for step in range(start, stop):
             learning_rate = self.update.schedule(step)
-            loss, grad_norm, n_tokens, first = self._gradients(iterator)
+            loss, grad_norm, n_tokens, first = self._gradients(iterator, step + 1)
             worst = worst + loss * 0 + grad_norm * 0
             read = not waits or (step + 1) % log_every == 0 or step + 1 == stop
             if read and not math.isfinite(worst.item()):
@@ -104,6 +104,9 @@ class TorchEngine:
                     f"(batch starts at sample {first} of the data order)"
                 )
             self.update.optimizer.step(step, learning_rate)
+            if self.update.sparsity is not None:
+                for changed in self.update.sparsity.change_masks(step + 1):
+                    self.update.optimizer.mask_moments(changed.weight, changed.mask)
             self.update.optimizer.zero_grad()
             result = StepResult(
                 step + 1,
@@ -116,8 +119,11 @@ class TorchEngine:
                 return step + 1
         return stop
 
-    def _gradients(self, batches: Iterator[Batch]) -> tuple[Tensor, Tensor, int, int]:
-        """Accumulate one step's gradients, masked and clipped: loss, norm, tokens, position."""
+    def _gradients(self, batches: Iterator[Batch], step: int) -> tuple[Tensor, Tensor, int, int]:
+        """Accumulate one step's gradients, masked and clipped: loss, norm, tokens, position.
+
+        `step` counts from 1.
+        """
         update = self.update
         assert update is not None
         total = torch.zeros((), device=self.device)
@@ -135,7 +141,7 @@ class TorchEngine:
                 loss.backward()
                 total += loss.detach()
         if update.sparsity is not None:
-            update.sparsity.mask_gradients()
+            update.sparsity.mask_gradients(step)
         parameters = update.optimizer.parameters
         if update.max_gradient_value is not None:
             torch.nn.utils.clip_grad_value_(parameters, update.max_gradient_value)
@@ -164,6 +170,9 @@ class TorchEngine:
         rng = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             rng["cuda"] = torch.cuda.get_rng_state(self.device)
+        sparsity = self.update.sparsity if self.update else None
+        if sparsity is not None and sparsity.seed is not None:
+            rng["sparsity_seed"] = torch.tensor(sparsity.seed)
         optimizer = self.update.optimizer.state() if self.update else {}
         return EngineState(
             model={n: t.detach().cpu().clone() for n, t in unique_tensors(self.model).items()},
@@ -178,6 +187,8 @@ class TorchEngine:
                 self.update.optimizer.load_state(state.optimizer)
             except KeyError as error:
                 raise UserError(f"the checkpoint has no optimizer state {error}") from error
+            if self.update.sparsity is not None and "sparsity_seed" in state.rng:
+                self.update.sparsity.seed = int(state.rng["sparsity_seed"])
         if "cpu" in state.rng:
             torch.set_rng_state(state.rng["cpu"])
         if "cuda" in state.rng and self.device.type == "cuda":

@@ -51,6 +51,13 @@ class AdamW:
     def zero_grad(self) -> None:
         self.torch_optimizer.zero_grad(set_to_none=True)
 
+    @torch.no_grad()
+    def mask_moments(self, parameter: nn.Parameter, mask: torch.Tensor) -> None:
+        """Forget the moments of weights that were dropped."""
+        state = self.torch_optimizer.state[parameter]
+        for moment in ("exp_avg", "exp_avg_sq"):
+            state[moment].mul_(mask)
+
     def state(self) -> dict[str, torch.Tensor]:
         """Moments and step counts as `<parameter>.<exp_avg | exp_avg_sq | step>`."""
         return {

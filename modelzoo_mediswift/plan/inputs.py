@@ -27,13 +27,29 @@ class Model(Protocol):
     def filter_size(self) -> int: ...
 
 
+class Schedule(Protocol):
+    """A level of sparsity that changes over training."""
+
+    def at(self, step: int, updates: int) -> float: ...
+
+
+class Updates(Protocol):
+    """The steps after which masks change; 0 is their drawing before the first step."""
+
+    def has(self, step: int) -> bool: ...
+
+
 class SparsityBlock(Protocol):
     """Which parameters are masked, and the fraction of zeros in each."""
 
     @property
-    def sparsity(self) -> float: ...
+    def algorithm(self) -> str: ...
+    @property
+    def sparsity(self) -> float | Schedule: ...
     @property
     def param_filter(self) -> tuple[str, ...] | None: ...
+    @property
+    def update(self) -> Updates | None: ...
 
 
 class Precision(Protocol):

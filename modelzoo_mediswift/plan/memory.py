@@ -22,6 +22,7 @@ class Memory:
 
     weights: int
     gradients: int
+    """With the copies that RigL makes in the steps before its changes."""
     optimizer: int
     """Adam's two moments."""
     masks: int
@@ -52,7 +53,7 @@ def training_memory(
     matrices = counts.paper + model.vocab_size * model.hidden_size
     return Memory(
         weights=_FLOAT * counts.total,
-        gradients=_FLOAT * counts.total,
+        gradients=_FLOAT * (counts.total + counts.kept_gradients),
         optimizer=2 * _FLOAT * counts.total,
         masks=_MASK * counts.masked_total,
         half_weights=_HALF * matrices if mixed else 0,

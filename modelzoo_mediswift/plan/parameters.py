@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from modelzoo_mediswift.errors import UserError
+from modelzoo_mediswift.plan.density import gradient_share, mean_sparsity
 from modelzoo_mediswift.plan.inputs import Model, SparsityBlock
 
 Shape = tuple[int, ...]
@@ -58,6 +59,10 @@ class ParameterCounts:
     masked_total: int
     """Parameters that have a mask, whether it holds them or not: the masks' size in bytes."""
     kinds: tuple[KindCount, ...]
+    regrowth: float = 0.0
+    """Masked weights of the decoder's matrices whose gradients RigL needs, mean per step."""
+    kept_gradients: int = 0
+    """Gradients that RigL keeps beside the masked ones, in the steps before its changes."""
 
 
 def parameter_shapes(model: Model) -> dict[str, Shape]:
@@ -89,9 +94,9 @@ def parameter_shapes(model: Model) -> dict[str, Shape]:
 
 
 def sparsity_by_name(
-    shapes: Mapping[str, Shape], blocks: Sequence[SparsityBlock]
+    shapes: Mapping[str, Shape], blocks: Sequence[SparsityBlock], steps: int | None = None
 ) -> dict[str, float]:
-    """Name -> fraction of zeros, for the parameters that are masked.
+    """Name -> fraction of zeros, the mean over a run's steps, for the parameters that are masked.
 
     Raises:
         UserError: a glob matches no parameter.
@@ -103,11 +108,20 @@ def sparsity_by_name(
                     f'trainer.init.sparsity.param_filter: "{glob}" matches no parameter '
                     f"(they have names like {list(shapes)[-1]})"
                 )
+    chosen = block_by_name(shapes, blocks)
+    means = {id(block): mean_sparsity(block, steps) for block in blocks}
+    return {name: means[id(block)] for name, block in chosen.items()}
+
+
+def block_by_name(
+    shapes: Mapping[str, Shape], blocks: Sequence[SparsityBlock]
+) -> dict[str, SparsityBlock]:
+    """Name -> the first block that matches, for the parameters that are masked."""
     chosen = {}
     for name, shape in shapes.items():
         for block in blocks:
             if _matches(name, shape, block.param_filter):
-                chosen[name] = block.sparsity
+                chosen[name] = block
                 break
     return chosen
 
@@ -121,14 +135,16 @@ def number_kept(numel: int, sparsity: float) -> int:
     return int(_single(density * _single(numel)))
 
 
-def count_parameters(model: Model, blocks: Sequence[SparsityBlock]) -> ParameterCounts:
-    """Count a model's parameters under its masks.
+def count_parameters(
+    model: Model, blocks: Sequence[SparsityBlock], steps: int | None = None
+) -> ParameterCounts:
+    """Count a model's parameters under its masks, those that change at their mean over `steps`.
 
     A mask by ``from_zeros`` depends on the weights; it is counted as if it had the level that
     its block names.
     """
     shapes = parameter_shapes(model)
-    masked = sparsity_by_name(shapes, blocks)
+    masked = sparsity_by_name(shapes, blocks, steps)
     kept = {
         name: number_kept(math.prod(shape), masked.get(name, 0.0))
         if name in masked
@@ -136,6 +152,8 @@ def count_parameters(model: Model, blocks: Sequence[SparsityBlock]) -> Parameter
         for name, shape in shapes.items()
     }
     matrices = [name for name in shapes if is_decoder_matrix(name)]
+    chosen = block_by_name(shapes, blocks)
+    shares = {id(block): gradient_share(block, steps) for block in blocks}
     return ParameterCounts(
         paper=sum(math.prod(shapes[name]) for name in matrices),
         paper_nonzero=sum(kept[name] for name in matrices),
@@ -143,6 +161,14 @@ def count_parameters(model: Model, blocks: Sequence[SparsityBlock]) -> Parameter
         nonzero=sum(kept.values()),
         masked_total=sum(math.prod(shapes[name]) for name in masked),
         kinds=_by_kind(shapes, kept),
+        regrowth=sum(
+            shares[id(chosen[name])] * (math.prod(shapes[name]) - kept[name])
+            for name in matrices
+            if name in chosen
+        ),
+        kept_gradients=sum(
+            math.prod(shapes[name]) for name, block in chosen.items() if shares[id(block)] > 0
+        ),
     )
 
 

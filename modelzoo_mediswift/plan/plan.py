@@ -17,7 +17,7 @@ class Plan:
     n_params_total: int
     """All parameters; the output layer shares the word embeddings."""
     n_params_nonzero: int
-    """Parameters that no mask holds at zero."""
+    """Parameters that no mask holds at zero; a mean over the run where masks change level."""
     kinds: tuple[KindCount, ...]
     """Parameters and sparsity by kind."""
 
@@ -34,6 +34,10 @@ class Plan:
     warmup_share: float | None
     """Of steps."""
 
+    changing_level: bool
+    """Whether the level of some mask changes; densities are then means over the run."""
+    regrowth_flops_per_token: int
+    """What RigL's changes cost beside: the gradients of masked weights, mean over the run."""
     flops_per_token: Flops
     dense_flops_per_token: Flops
     """The same without masks."""
@@ -75,6 +79,8 @@ class Plan:
             "tokens": self.tokens,
             "warmup_steps": self.warmup_steps,
             "warmup_share": self.warmup_share,
+            "changing_level": self.changing_level,
+            "regrowth_flops_per_token": self.regrowth_flops_per_token,
             "flops": _flops_dict(self.flops),
             "flops_dense": _flops_dict(self.dense_flops),
             "flops_ratio": self.flops_ratio,
@@ -97,8 +103,8 @@ def make_plan(config: Config, sequence_length: int | None = None) -> Plan:
     loader = config.fit.train_dataloader if config.fit else None
     in_file = loader.max_sequence_length if loader else None
     length = sequence_length or in_file or model.max_position_embeddings
-    counts = count_parameters(model, init.sparsity)
     steps = _steps(init)
+    counts = count_parameters(model, init.sparsity, steps)
     batch = loader.batch_size * init.loop.grad_accum_steps if loader else None
     micro_batch = init.micro_batch_size or (loader.batch_size if loader else None)
     memory = {
@@ -120,6 +126,8 @@ def make_plan(config: Config, sequence_length: int | None = None) -> Plan:
         tokens=batch * length * steps if batch and steps else None,
         warmup_steps=init.warmup_steps,
         warmup_share=init.warmup_steps / steps if steps else None,
+        changing_level=any(not isinstance(b.sparsity, float) for b in init.sparsity),
+        regrowth_flops_per_token=round(2 * counts.regrowth),
         flops_per_token=flops_per_token(model, counts.paper_nonzero, length),
         dense_flops_per_token=flops_per_token(model, counts.paper, length),
         micro_batch_size=micro_batch,

@@ -55,7 +55,8 @@ def _rows(plan: Plan) -> dict[str, str]:
     }
     for kind in plan.kinds:
         if kind.kind in _MATRICES or kind.sparsity:
-            rows[f"Sparsity: {kind.kind}"] = f"{100 * kind.sparsity:.2f} %"
+            mean = "mean " if plan.changing_level and kind.sparsity else ""
+            rows[f"Sparsity: {kind.kind}"] = f"{mean}{100 * kind.sparsity:.2f} %"
     share = "" if plan.warmup_share is None else f" ({100 * plan.warmup_share:.1f} %)"
     rows |= {
         "Training: sequences per step": _count(plan.batch_size),
@@ -85,6 +86,9 @@ def _flops_rows(plan: Plan) -> dict[str, str]:
         rows["FLOPs: dense"] = _power(plan.dense_flops.total)
     rows["FLOPs: of dense"] = f"{100 * plan.flops_ratio:.1f} %"
     rows["FLOPs: per token"] = _power(per_token.total)
+    if plan.regrowth_flops_per_token:
+        share = plan.regrowth_flops_per_token / per_token.total
+        rows["FLOPs: regrowth, beside the total"] = f"+{100 * share:.2f} %"
     return rows
 
 

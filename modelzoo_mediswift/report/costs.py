@@ -44,9 +44,10 @@ def _sparsity_rows(run: Run) -> list[tuple[str, ...]]:
     """By kind of layer, and their sum."""
     if not run.levels:
         return []
+    name = f"{run.name} (at first)" if run.levels_change else run.name
     kept, size = sum(x.kept for x in run.levels), sum(x.total for x in run.levels)
     return [
-        (run.name, level.kind, count(level.total), count(level.kept), percent(level.sparsity, 2))
+        (name, level.kind, count(level.total), count(level.kept), percent(level.sparsity, 2))
         for level in (*run.levels, Level("all masked weights", kept, size))
     ]
 

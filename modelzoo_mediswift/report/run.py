@@ -135,7 +135,7 @@ class Run:
 
     @cached_property
     def levels(self) -> tuple[Level, ...]:
-        """Sparsity of the masks that the run had, by kind: a name with all layers in one."""
+        """Sparsity of the masks that the run started with, by kind: all layers in one."""
         sums: dict[str, tuple[int, int]] = {}
         masks = self.log.facts.get("sparsity")
         for mask in masks if isinstance(masks, list) else []:
@@ -147,6 +147,11 @@ class Run:
             before = sums.get(kind, (0, 0))
             sums[kind] = (before[0] + kept, before[1] + size)
         return tuple(Level(kind, *counts) for kind, counts in sums.items())
+
+    @property
+    def levels_change(self) -> bool:
+        """Whether the levels are only those of the start."""
+        return pick(self.log.facts, "plan", "changing_level") is True
 
     @property
     def sparsity(self) -> float | None:

@@ -66,13 +66,14 @@ def _sparsity_rows(runs: Sequence[Run]) -> Iterator[Row]:
     several = sum(bool(run.levels) for run in runs) > 1
     for run in runs:
         levels = [percent(level.sparsity, 2) for level in run.levels]
+        later = "at first, then changing" if run.levels_change else ""
         if several and len(set(levels)) == 1:
-            yield run.name, f"each of {len(levels)} kinds of layer", levels[0], ""
+            yield run.name, f"each of {len(levels)} kinds of layer", levels[0], later
             continue
         for level in run.levels:
             kind = level.kind.removeprefix(PREFIX).removesuffix(SUFFIX)
             kept = f"{count(level.kept)} of {count(level.total)} kept"
-            yield run.name, kind, percent(level.sparsity, 2), kept
+            yield run.name, kind, percent(level.sparsity, 2), later or kept
 
 
 def _loss_rows(run: Run) -> Iterator[Row]:

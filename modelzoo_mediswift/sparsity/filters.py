@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from modelzoo_mediswift.errors import UserError
+from modelzoo_mediswift.sparsity.schedules import EVERY_STEP, Schedule, Updates
 
 # Without a filter every matrix is sparsified but these, as in cstorch's default filter.
 DENSE_BY_DEFAULT = ("embedding", "norm", "lm_head", "pe_helper")
@@ -14,11 +15,19 @@ DENSE_BY_DEFAULT = ("embedding", "norm", "lm_head", "pe_helper")
 
 @dataclass(frozen=True)
 class SparsityRule:
-    """One block of the YAML's `sparsity`: `sparsity` is the fraction of zeros."""
+    """One block of the YAML's `sparsity`: `sparsity` is the fraction of zeros.
 
-    sparsity: float
+    What follows `param_filter` is for algorithms that change their masks.
+    """
+
+    sparsity: float | Schedule
     init_method: str = "random"
     param_filter: tuple[str, ...] | None = None
+    algorithm: str = "static"
+    updates: Updates = EVERY_STEP
+    drop_fraction: float | Schedule = 0.3
+    balance_in_groups: int | None = None
+    balance_out_groups: int | None = None
 
 
 def match_rules(

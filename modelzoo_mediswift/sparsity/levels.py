@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from modelzoo_mediswift.sparsity.static import SparseParameter
+from modelzoo_mediswift.sparsity.masking import SparseParameter
 
 
 @dataclass(frozen=True)
@@ -16,15 +16,24 @@ class Level:
     name: str
     kept: int
     total: int
+    target: float | None = None  # the fraction of zeros aimed at, where it was asked for
 
     @property
     def sparsity(self) -> float:
         return 1.0 - self.kept / self.total
 
 
-def levels(parameters: Iterable[SparseParameter]) -> list[Level]:
-    """One level per masked parameter."""
-    return [Level(p.name, int(p.mask.sum()), p.mask.numel()) for p in parameters]
+def levels(parameters: Iterable[SparseParameter], step: int | None = None) -> list[Level]:
+    """One level per masked parameter; with the target of a step, where that is given."""
+    return [
+        Level(
+            p.name,
+            int(p.mask.sum()),
+            p.mask.numel(),
+            None if step is None else p.algorithm.level(step),
+        )
+        for p in parameters
+    ]
 
 
 def levels_by_kind(every: Iterable[Level]) -> list[Level]:

@@ -1,69 +1,78 @@
-"""Static sparsity: masks chosen once, before the first step, and kept."""
+"""Static sparsity: masks drawn once, before the first step, and kept."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from modelzoo_mediswift.sparsity.filters import SparsityRule, match_rules
-from modelzoo_mediswift.sparsity.masks import INIT_METHODS, parameter_generator
-
-MASK_SUFFIX = "_mask"
-
-
-@dataclass(frozen=True)
-class SparseParameter:
-    """A masked parameter; the mask is the buffer `<name>_mask` beside it, as in cstorch."""
-
-    name: str
-    rule: SparsityRule
-    module: nn.Module
-    attribute: str
-
-    @property
-    def weight(self) -> nn.Parameter:
-        return self.module.get_parameter(self.attribute)
-
-    @property
-    def mask(self) -> Tensor:
-        return self.module.get_buffer(self.attribute + MASK_SUFFIX)
+from modelzoo_mediswift.errors import UserError
+from modelzoo_mediswift.sparsity.filters import SparsityRule
+from modelzoo_mediswift.sparsity.masks import INIT_METHODS, WHOLE, Groups, parameter_generator
+from modelzoo_mediswift.sparsity.schedules import Constant, Schedule
 
 
 class Static:
-    """Masks a model and keeps it masked.
+    """One block's way with masks; the algorithms that change them override what they change."""
 
-    Zero stays exactly zero without touching the weights again: a masked gradient leaves both
-    Adam moments zero, so the update and the decoupled weight decay of a zero weight are zero.
-    """
+    def __init__(self, rule: SparsityRule, seed: int) -> None:
+        self.rule = rule
+        self.seed = seed
+        self.sparsity = as_schedule(rule.sparsity)
+        self.groups = _groups(rule)
 
-    def __init__(self, model: nn.Module, rules: Sequence[SparsityRule], seed: int) -> None:
-        parameters = dict(model.named_parameters())
-        chosen = match_rules({n: p.shape for n, p in parameters.items()}, rules)
-        self.parameters: list[SparseParameter] = []
-        for name, rule in chosen.items():
-            owner, _, attribute = name.rpartition(".")
-            module = model.get_submodule(owner)
-            weight = parameters[name]
-            mask = INIT_METHODS[rule.init_method](
-                weight, rule.sparsity, parameter_generator(seed, name)
-            )
-            module.register_buffer(attribute + MASK_SUFFIX, mask.to(weight.device))
-            self.parameters.append(SparseParameter(name, rule, module, attribute))
-        self.apply_to_weights()
+    def changes_at(self, step: int) -> bool:
+        """Whether masks change right after optimizer step number `step` (from 1 on)."""
+        return False
 
-    @torch.no_grad()
-    def apply_to_weights(self) -> None:
-        """Set the masked weights to zero."""
-        for parameter in self.parameters:
-            parameter.weight.mul_(parameter.mask)
+    def needs_gradient(self, step: int) -> bool:
+        """Whether that change needs the gradients of masked weights too."""
+        return False
 
-    @torch.no_grad()
-    def mask_gradients(self) -> None:
-        """Set the gradients of masked weights to zero; call it before clipping."""
-        for parameter in self.parameters:
-            gradient = parameter.weight.grad
-            if gradient is not None:
-                gradient.mul_(parameter.mask)
+    def level(self, step: int) -> float:
+        """The fraction of zeros aimed at."""
+        return as_fraction(self.sparsity(0, 0))
+
+    def initial_mask(self, name: str, weight: Tensor) -> Tensor:
+        """The mask of a parameter before the first step, on the CPU."""
+        self.groups.check(name, weight.shape)
+        init = INIT_METHODS[self.rule.init_method]
+        return init(weight, self.level(0), parameter_generator(self.seed, name), self.groups)
+
+    def new_mask(
+        self, name: str, weight: Tensor, mask: Tensor, gradient: Tensor | None, step: int
+    ) -> Tensor:
+        """The mask after a change; `weight` is as the optimizer left it."""
+        raise NotImplementedError("static masks never change")
+
+
+class Dynamic(Static):
+    """Masks that change at the steps that `update` names."""
+
+    def changes_at(self, step: int) -> bool:
+        return step in self.rule.updates
+
+    def level(self, step: int) -> float:
+        return as_fraction(self.sparsity(step, self.rule.updates.before(step)))
+
+    def initial_mask(self, name: str, weight: Tensor) -> Tensor:
+        if self.changes_at(0):
+            return super().initial_mask(name, weight)
+        self.groups.check(name, weight.shape)
+        return torch.ones_like(weight, dtype=torch.bool, device="cpu")
+
+
+def as_schedule(value: float | Schedule) -> Schedule:
+    return Constant(value) if isinstance(value, int | float) else value
+
+
+def as_fraction(value: float) -> float:
+    """A schedule may leave [0, 1]; what it is for cannot."""
+    return min(max(value, 0.0), 1.0)
+
+
+def _groups(rule: SparsityRule) -> Groups:
+    if rule.balance_in_groups and rule.balance_out_groups:
+        raise UserError("sparsity: balance_in_groups and balance_out_groups exclude each other")
+    if rule.balance_in_groups:
+        return Groups(rule.balance_in_groups, of_inputs=True)
+    return Groups(rule.balance_out_groups) if rule.balance_out_groups else WHOLE

@@ -8,7 +8,7 @@ from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.model.gpt3 import GPT3
 from modelzoo_mediswift.model.tensors import unique_tensors
 from modelzoo_mediswift.sparsity.filters import SparsityRule
-from modelzoo_mediswift.sparsity.static import Static
+from modelzoo_mediswift.sparsity.masking import Masking
 
 ORIGIN = Path("checkpoint_5")
 
@@ -29,7 +29,7 @@ def model(seed: int, virtual: int = 0) -> GPT3:
 @pytest.fixture
 def sparse() -> tuple[GPT3, dict[str, torch.Tensor]]:
     source = model(1)
-    Static(source, [SparsityRule(0.75)], seed=0)
+    Masking(source, [SparsityRule(0.75)], seed=0)
     return source.eval(), {n: t.detach().clone() for n, t in unique_tensors(source).items()}
 
 

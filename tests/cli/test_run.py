@@ -1,6 +1,8 @@
 import json
+import math
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from modelzoo_mediswift.checkpoint.directory import load_checkpoint
 from modelzoo_mediswift.cli.run import main
@@ -76,8 +79,61 @@ def test_stopping_and_resuming_is_bit_identical(run_files, workers):
     assert_same_end("straight", "parts")
 
 
+DYNAMIC = {
+    "gmp": "{algorithm: gmp, sparsity: {type: exp, init: 0.0, gamma: -0.2}, update: {freq: 3}}",
+    "set": "{algorithm: set, sparsity: 0.75, update: {freq: 3, stop: 18}}",
+    "rigl": "{algorithm: rigl, sparsity: [0.5, 0.75, 0.9], update: {steps: [0, 4, 9, 15]},"
+    " drop_fraction: {type: cosine, init: 0.4, half_period: 20}, balance_out_groups: 4}",
+}
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "seed"), [("gmp", "seed: 1"), ("set", "seed: null"), ("rigl", "seed: 1")]
+)
+def test_masks_that_change_resume_bit_identically(run_files, algorithm, seed):
+    change("{algorithm: static, sparsity: 0.75}", DYNAMIC[algorithm])
+    assert train("--model_dir", "straight", "--max_steps", "2") == 0
+    shutil.copytree("straight", "parts")
+    change("seed: 1", seed)  # what was drawn for the run is in its checkpoint
+    assert train("--model_dir", "straight") == 0
+    for steps in ("8", "20"):
+        assert train("--model_dir", "parts", "--max_steps", steps) == 0
+    assert_same_end("straight", "parts")
+    first, last = (load_checkpoint(Path("straight") / f"checkpoint_{n}").model for n in (2, 20))
+    masks = [name for name in last if name.endswith("_mask")]
+    assert len(masks) == 12
+    for name in masks:
+        assert not last[name].equal(first[name])
+        weight = last[name.removesuffix("_mask")]
+        assert not weight[~last[name]].any()
+
+
+@pytest.mark.parametrize("name", ["gmp", "set", "rigl"])
+def test_the_worked_files_run_and_log_their_levels(run_files, name):
+    worked = yaml.safe_load((RUN.parent / "params" / "sparsity" / f"{name}.yaml").read_text())
+    init = worked["trainer"]["init"]
+    small = yaml.safe_load(Path("sparse.yaml").read_text())
+    small["trainer"]["init"]["sparsity"] = init["sparsity"]
+    small["trainer"]["init"]["callbacks"] = init["callbacks"]
+    small["trainer"]["init"]["checkpoint"] = {"steps": 30}
+    small["trainer"]["init"]["loop"] = {"max_steps": 30}
+    Path("sparse.yaml").write_text(yaml.safe_dump(small))
+    assert train() == 0
+    events = [json.loads(line) for line in Path("run/log.jsonl").read_text().splitlines()]
+    logged = {e["step"]: e["sparsity"] for e in events if e["event"] == "train"}
+    assert all(len(each) == 12 for each in logged.values())
+    for step in (1, 20, 30):
+        level = 0.75 * (1 - math.exp(-0.015 * (step // 10 * 10))) if name == "gmp" else 0.75
+        for values in logged[step].values():
+            assert values["actual"] == pytest.approx(level, abs=1e-3)
+            target = 0.75 * (1 - math.exp(-0.015 * step)) if name == "gmp" else 0.75
+            assert values["target"] == pytest.approx(target, abs=1e-6)
+
+
 @pytest.mark.slow
-def test_kill_9_at_random_moments_then_resume_is_bit_identical(run_files):
+@pytest.mark.parametrize("sparsity", ["{algorithm: static, sparsity: 0.75}", DYNAMIC["set"]])
+def test_kill_9_at_random_moments_then_resume_is_bit_identical(run_files, sparsity):
+    change("{algorithm: static, sparsity: 0.75}", sparsity)
     assert train("--model_dir", "straight") == 0
     command = [sys.executable, str(RUN), "CPU", "-p", "sparse.yaml", "-o", "killed"]
     log = Path("killed/log.jsonl")
@@ -211,3 +267,9 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_continues(run_files, c
     assert "run/checkpoint_5 (--checkpoint_path)" in err
     assert train("--checkpoint_path", "run/checkpoint_5") == 0
     assert_same_end("straight", "run")
+
+
+def test_a_model_dir_that_cannot_be_made_is_one_line(run_files, capsys):
+    Path("file").touch()
+    assert train("--model_dir", "file/run") == 2
+    assert "error: file/run: Not a directory" in capsys.readouterr().err

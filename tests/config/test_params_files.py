@@ -153,6 +153,16 @@ def test_fine_tuning_fits_its_pretraining(name: str, pretraining: str) -> None:
     assert fine.init.model_dir != before.init.model_dir
 
 
+@pytest.mark.parametrize("name", ["gmp", "set", "rigl"])
+def test_one_worked_file_per_algorithm_is_tiny_with_other_masks(name: str) -> None:
+    tiny, worked = params("tiny_s75").init, params(f"sparsity/{name}").init
+    own = {"sparsity": tiny.sparsity, "model_dir": tiny.model_dir, "callbacks": tiny.callbacks}
+    assert worked.model_copy(update=own) == tiny
+    assert {block.algorithm for block in worked.sparsity} == {name}
+    globs = [glob for block in worked.sparsity for glob in block.param_filter or ()]
+    assert sorted(globs) == sorted(MATRICES)
+
+
 def test_fine_tuning_schedules() -> None:
     tiny = params("finetune/pubmedqa_tiny").init
     assert tiny.scheduler == warm_up_and_cosine(400, 40, 6e-4, 6e-5)

@@ -20,8 +20,10 @@ class TinyModel:
 
 @dataclass(frozen=True)
 class Block:
-    sparsity: float
+    sparsity: Any
     param_filter: tuple[str, ...] | None = None
+    algorithm: str = "static"
+    update: Any = None
 
 
 @dataclass(frozen=True)

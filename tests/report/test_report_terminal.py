@@ -1,7 +1,7 @@
 import re
 from pathlib import Path
 
-from run_records import SHAPES, evaluated, score, start, train, whole_run
+from run_records import SHAPES, evaluated, plan, score, start, train, whole_run
 
 from modelzoo_mediswift.report.run import read_runs
 from modelzoo_mediswift.report.terminal import WIDTH, render
@@ -78,6 +78,16 @@ def test_several_sparse_runs_take_a_line_each(make_run):
         "a each of 6 kinds of layer 75.00 %",
         "b each of 6 kinds of layer 75.00 %",
     ]
+
+
+def test_levels_that_change_are_those_of_the_start(make_run):
+    changing = plan() | {"changing_level": True}
+    folders = [make_run(start(plan=changing), train(1), name="a"), make_run(start(), name="b")]
+    assert table(folders)["Sparsity"] == [
+        "a each of 6 kinds of layer 75.00 % at first, then changing",
+        "b each of 6 kinds of layer 75.00 %",
+    ]
+    assert table(folders[:1])["Sparsity"][0].endswith("75.00 % at first, then changing")
 
 
 def test_run_that_has_hardly_begun(make_run):

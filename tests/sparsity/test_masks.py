@@ -69,3 +69,9 @@ def test_checkerboard_is_even_in_rows_and_columns(sparsity, each):
 def test_checkerboard_by_hand():
     mask = INIT_METHODS["checkerboard"](torch.zeros(4, 4), 0.5, generator())
     assert mask.int().tolist() == [[0, 1, 0, 1], [1, 0, 1, 0], [0, 1, 0, 1], [1, 0, 1, 0]]
+
+
+def test_checkerboard_takes_the_level_in_single_precision():
+    # 0.99 in single precision is a little more, so that 16 columns have no step of the density.
+    mask = INIT_METHODS["checkerboard"](torch.zeros(4, 4), 0.99, generator())
+    assert int(mask.sum()) == 0

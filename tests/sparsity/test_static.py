@@ -6,7 +6,7 @@ from modelzoo_mediswift.model.loss import summed_loss
 from modelzoo_mediswift.optim.adamw import AdamW
 from modelzoo_mediswift.sparsity.filters import SparsityRule
 from modelzoo_mediswift.sparsity.levels import levels, levels_by_kind
-from modelzoo_mediswift.sparsity.static import Static
+from modelzoo_mediswift.sparsity.masking import Masking
 
 PAPER = (
     "*proj_[qkv]_dense_layer.weight",
@@ -28,7 +28,7 @@ def model() -> GPT3:
 
 
 def test_the_papers_filter_masks_six_matrices_per_layer(model):
-    static = Static(model, [SparsityRule(0.75, param_filter=PAPER)], seed=0)
+    static = Masking(model, [SparsityRule(0.75, param_filter=PAPER)], seed=0)
     assert len(static.parameters) == 12
     assert sum(p.weight.numel() for p in static.parameters) == 12 * 2 * 16 * 16
     names = set(model.state_dict())
@@ -39,14 +39,14 @@ def test_the_papers_filter_masks_six_matrices_per_layer(model):
 
 
 def test_masked_weights_and_moments_stay_exactly_zero(model):
-    static = Static(model, [SparsityRule(0.75, param_filter=PAPER)], seed=0)
+    static = Masking(model, [SparsityRule(0.75, param_filter=PAPER)], seed=0)
     optimizer = AdamW(model, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
     before = {p.name: p.weight.detach().clone() for p in static.parameters}
     ids = torch.randint(50, (4, 12), generator=torch.Generator().manual_seed(0))
     for step in range(8):
         loss, _ = summed_loss(model, ids, ids.roll(-1, 1), None)
         loss.backward()
-        static.mask_gradients()
+        static.mask_gradients(step + 1)
         optimizer.step(step, 1e-2)
         optimizer.zero_grad()
     state = optimizer.state()
@@ -64,7 +64,7 @@ def test_levels(model):
         SparsityRule(0.5, param_filter=("*layers.0.*linear_layer.weight",)),
         SparsityRule(0.75, param_filter=("*linear_layer.weight",)),
     ]
-    every = levels(Static(model, rules, seed=0).parameters)
+    every = levels(Masking(model, rules, seed=0).parameters)
     assert [level.sparsity for level in every] == [0.5, 0.5, 0.75, 0.75]
     kinds = levels_by_kind(every)
     assert [kind.name for kind in kinds] == [

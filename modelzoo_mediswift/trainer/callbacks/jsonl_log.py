@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
 from modelzoo_mediswift.engine.base import EvalResult, StepResult
+from modelzoo_mediswift.sparsity.levels import Level
 from modelzoo_mediswift.trainer.callbacks.base import Callback, Run
 from modelzoo_mediswift.trainer.callbacks.rate import Rate
 
@@ -20,6 +22,11 @@ LOG_FILE = "log.jsonl"
 
 
 class JsonLog(Callback):
+    """The log; `sparsity` gives the levels at a step, where they change and are to be logged."""
+
+    def __init__(self, sparsity: Callable[[int], list[Level]] | None = None) -> None:
+        self.sparsity = sparsity
+
     def on_start(self, run: Run) -> None:
         self.run = run
         self.rate = Rate(run)
@@ -42,8 +49,20 @@ class JsonLog(Callback):
             grad_norm=result.grad_norm,
             tokens_per_second=round(self.rate.tokens_per_second, 1),
             mfu=self.rate.mfu,
+            **self._levels(result.step),
         )
         self.rate.restart()
+
+    def _levels(self, step: int) -> dict[str, Any]:
+        """Fractions of zeros by parameter, as aimed at and as they are."""
+        if self.sparsity is None:
+            return {}
+        return {
+            "sparsity": {
+                level.name: {"target": level.target, "actual": level.sparsity}
+                for level in self.sparsity(step)
+            }
+        }
 
     def on_evaluate(self, step: int, name: str, result: EvalResult) -> None:
         self._write(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
 from modelzoo_mediswift.engine.base import EvalResult, StepResult
+from modelzoo_mediswift.sparsity.levels import Level
 from modelzoo_mediswift.trainer.callbacks.base import Callback, Run
 from modelzoo_mediswift.trainer.callbacks.rate import Rate
 
@@ -17,8 +19,13 @@ EVENTS_DIR = "events"
 class TensorBoardLogger(Callback):
     """Names of scalars are Model Zoo's where it has one."""
 
-    def __init__(self, summary_dir: Path | None = None) -> None:
+    def __init__(
+        self,
+        summary_dir: Path | None = None,
+        sparsity: Callable[[int], list[Level]] | None = None,
+    ) -> None:
         self.summary_dir = summary_dir
+        self.sparsity = sparsity
 
     def on_start(self, run: Run) -> None:
         self.run = run
@@ -36,6 +43,9 @@ class TensorBoardLogger(Callback):
             "tokens_per_second": self.rate.tokens_per_second,
             "mfu": self.rate.mfu,
         }
+        for level in self.sparsity(result.step) if self.sparsity else ():
+            scalars[f"sparsity/{level.name}/target"] = level.target
+            scalars[f"sparsity/{level.name}/actual"] = level.sparsity
         for name, value in scalars.items():
             if value is not None:
                 self.writer.add_scalar(name, value, result.step)

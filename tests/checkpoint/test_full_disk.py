@@ -1,0 +1,26 @@
+import resource
+import signal
+
+import pytest
+import torch
+
+from modelzoo_mediswift.checkpoint.directory import Checkpoint, list_checkpoints, save_checkpoint
+from modelzoo_mediswift.errors import UserError
+
+
+def test_a_checkpoint_that_does_not_fit_leaves_the_others_alone(tmp_path):
+    small = Checkpoint(1, {"w": torch.zeros(4)})
+    save_checkpoint(small, tmp_path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # Beyond the limit a write fails, as on a full disk, if the signal is ignored.
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, limits[1]))
+    try:
+        with pytest.raises((UserError, OSError)) as error:
+            save_checkpoint(Checkpoint(2, {"w": torch.zeros(1 << 16)}), tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert isinstance(error.value, UserError)
+    assert [p.name for p in list_checkpoints(tmp_path)] == ["checkpoint_1"]
+    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint_1"]
