@@ -70,18 +70,19 @@ def restore(state: EngineState, backend: Any, model: TracedGPT3, update: Update 
 
     Raises UserError where names or shapes do not fit.
     """
+    check_fit(model, state.model)
+    saved = state.optimizer if update is not None else {}
+    step, optimizer = _moments(saved, update) if update is not None and saved else (0, None)
+    # The library does not count steps that it skipped for a gradient that overflowed.
+    done = int(saved[SCHEDULE].item()) if SCHEDULE in saved else step
+    scaler = _without_prefix(saved, SCALER)
     with backend.device:  # without it a system's copy of a tensor has no content
-        check_fit(model, state.model)
         # Not strict, since tied tensors come once; this way the library notes that it has masks.
         model.load_state_dict(state.model, strict=False)
-        if update is None or not state.optimizer:
-            return 0
-        step = _restore_moments(state.optimizer, update)
+    if update is not None and optimizer is not None:
+        update.optimizer.load_state_dict(optimizer)
         if update.scheduler is not None:
-            # The library does not count steps that it skipped for a gradient that overflowed.
-            done = int(state.optimizer.get(SCHEDULE, torch.tensor(step)).item())
             _move_schedule(update.scheduler, done)
-        scaler = _without_prefix(state.optimizer, SCALER)
         if update.scaler is not None and scaler:
             update.scaler.load_state_dict(scaler)
     if "cpu" in state.rng:
@@ -89,8 +90,8 @@ def restore(state: EngineState, backend: Any, model: TracedGPT3, update: Update 
     return step
 
 
-def _restore_moments(saved: dict[str, Tensor], update: Update) -> int:
-    """Fill the optimizer from `<parameter>.<slot>`; returns the step."""
+def _moments(saved: dict[str, Tensor], update: Update) -> tuple[int, dict[str, Any]]:
+    """The step, and the optimizer's state dict filled from `<parameter>.<slot>`."""
     target = update.optimizer.state_dict()
     names = iter(update.names)
     step = 0
@@ -107,8 +108,7 @@ def _restore_moments(saved: dict[str, Tensor], update: Update) -> int:
                 # Absent in a checkpoint of another device, which counts steps instead.
                 power = torch.tensor(beta ** (step + 1), dtype=torch.float32)
                 slots[key] = saved.get(f"{name}.{key}", power)
-    update.optimizer.load_state_dict(target)
-    return step
+    return step, target
 
 
 def _move_schedule(scheduler: Any, step: int) -> None:
