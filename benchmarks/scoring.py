@@ -138,7 +138,7 @@ def main() -> None:
         heads=flags.hidden_size // 64,
         filter_size=4 * flags.hidden_size,
     )
-    from modelzoo_mediswift.build import build_model
+    from modelzoo_mediswift.build_model import build_model
 
     model = build_model(parse_config(config, "benchmark").init.model, seed=0)
     print(

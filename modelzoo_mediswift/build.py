@@ -1,4 +1,4 @@
-"""From a configuration to objects: the only module that knows every package."""
+"""From a configuration to runs; with its parts, the only code that knows every package."""
 
 from __future__ import annotations
 
@@ -6,14 +6,25 @@ import importlib.metadata
 import math
 import platform
 import secrets
-from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from modelzoo_mediswift.build_data import (
+    Validation,
+    open_data,
+    train_loader,
+    validation_loaders,
+    validation_passes,
+)
+from modelzoo_mediswift.build_model import (
+    build_device,
+    build_model,
+    build_schedule,
+    build_sparsity_rule,
+)
 from modelzoo_mediswift.checkpoint.densify import load_dense
 from modelzoo_mediswift.checkpoint.directory import (
     Checkpoint,
@@ -26,29 +37,18 @@ from modelzoo_mediswift.config.callbacks import (
     LoadCheckpointStates,
     LogSparsity,
 )
-from modelzoo_mediswift.config.data import DataLoaderConfig
 from modelzoo_mediswift.config.dump import to_yaml
-from modelzoo_mediswift.config.model import Initializer as InitializerConfig
-from modelzoo_mediswift.config.model import ModelConfig
-from modelzoo_mediswift.config.optimizer import Scheduler as SchedulerConfig
-from modelzoo_mediswift.config.optimizer import SequentialLR as SequentialConfig
-from modelzoo_mediswift.config.sparsity import DROP_FRACTION, SparsityConfig
-from modelzoo_mediswift.config.sparsity_schedule import AtSteps, EveryFreq
-from modelzoo_mediswift.config.sparsity_schedule import Schedule as ScheduleConfig
 from modelzoo_mediswift.config.trainer import NEWEST, InitConfig, TrainerConfig
-from modelzoo_mediswift.data.hdf5 import SequenceSource, open_sequences
-from modelzoo_mediswift.data.loader import Batch, EvalLoader, TrainLoader
+from modelzoo_mediswift.data.hdf5 import SequenceSource
+from modelzoo_mediswift.data.loader import TrainLoader
 from modelzoo_mediswift.engine.peaks import peak_flops
 from modelzoo_mediswift.engine.precision import autocast_dtype
 from modelzoo_mediswift.engine.torch_engine import TorchEngine, Update
 from modelzoo_mediswift.errors import UserError
-from modelzoo_mediswift.model.gpt3 import GPT3, Initializer
+from modelzoo_mediswift.model.gpt3 import GPT3
 from modelzoo_mediswift.model.tensors import load_tensors
-from modelzoo_mediswift.optim import schedules
 from modelzoo_mediswift.optim.adamw import AdamW
 from modelzoo_mediswift.plan.plan import make_plan
-from modelzoo_mediswift.sparsity import schedules as sparsity_schedules
-from modelzoo_mediswift.sparsity.filters import SparsityRule
 from modelzoo_mediswift.sparsity.levels import levels, levels_by_kind
 from modelzoo_mediswift.sparsity.masking import Masking
 from modelzoo_mediswift.trainer.callbacks.base import Callback, Run
@@ -57,8 +57,6 @@ from modelzoo_mediswift.trainer.callbacks.progress import ProgressLogger
 from modelzoo_mediswift.trainer.callbacks.sparsity_table import SparsityTable
 from modelzoo_mediswift.trainer.checkpointing import Checkpointing, engine_state
 from modelzoo_mediswift.trainer.trainer import Cadence, Trainer
-
-Validation = Mapping[str, Callable[[], Iterable[Batch]]]
 
 
 @dataclass(frozen=True)
@@ -72,92 +70,6 @@ class FitJob:
 
     def run(self) -> None:
         self.trainer.fit(self.loader, self.validation)
-
-
-def build_model(config: ModelConfig, seed: int) -> GPT3:
-    """The model with its initial weights, on the CPU."""
-    return GPT3(**model_arguments(config, seed))
-
-
-def model_arguments(config: ModelConfig, seed: int) -> dict[str, Any]:
-    """The arguments of GPT3."""
-    return {
-        "vocab_size": config.vocab_size,
-        "hidden_size": config.hidden_size,
-        "num_hidden_layers": config.num_hidden_layers,
-        "num_heads": config.num_heads,
-        "filter_size": config.filter_size,
-        "max_position_embeddings": config.max_position_embeddings,
-        "num_virtual_tokens": config.num_virtual_tokens,
-        "layer_norm_epsilon": config.layer_norm_epsilon,
-        "dropout_rate": config.dropout_rate,
-        "attention_dropout_rate": config.attention_dropout_rate or 0.0,
-        "embedding_dropout_rate": config.embedding_dropout_rate or 0.0,
-        "embedding_initializer": _initializer(config.embedding_initializer),
-        "initializer": _initializer(config.initializer),
-        "output_layer_initializer": _initializer(config.output_layer_initializer),
-        "seed": seed,
-    }
-
-
-def _initializer(config: InitializerConfig | None) -> Initializer | None:
-    if config is None:
-        return None
-    if config.name == "normal":
-        return Initializer(config.std, config.mean)
-    return Initializer(config.std, config.mean, config.a, config.b)
-
-
-def build_schedule(init: InitConfig) -> schedules.Schedule:
-    """The learning rate as a function of the step."""
-    if init.scheduler is not None:
-        return _schedule(init.scheduler)
-    assert init.optimizer is not None
-    assert init.optimizer.learning_rate is not None
-    return schedules.ConstantLR(init.optimizer.learning_rate)
-
-
-def _schedule(config: SchedulerConfig) -> schedules.Schedule:
-    if isinstance(config, SequentialConfig):
-        return schedules.SequentialLR([_schedule(part) for part in config.schedulers])
-    return getattr(schedules, config.key)(**config.arguments())
-
-
-def build_sparsity_rule(block: SparsityConfig) -> SparsityRule:
-    """One block of the YAML's `sparsity`."""
-    drop = DROP_FRACTION if block.drop_fraction is None else block.drop_fraction
-    return SparsityRule(
-        _sparsity_schedule(block.sparsity),
-        block.init_method,
-        block.param_filter,
-        algorithm=block.algorithm,
-        updates=_updates(block.update),
-        drop_fraction=_sparsity_schedule(drop),
-        balance_in_groups=block.balance_in_groups,
-        balance_out_groups=block.balance_out_groups,
-    )
-
-
-def _sparsity_schedule(config: float | ScheduleConfig) -> float | sparsity_schedules.Schedule:
-    if isinstance(config, float):
-        return config
-    arguments = config.model_dump()
-    return sparsity_schedules.SCHEDULES[arguments.pop("type")](**arguments)
-
-
-def _updates(config: EveryFreq | AtSteps | None) -> sparsity_schedules.Updates:
-    if config is None:
-        return sparsity_schedules.EVERY_STEP
-    if isinstance(config, AtSteps):
-        return sparsity_schedules.Listed(frozenset(config.steps))
-    return sparsity_schedules.Every(config.freq, config.start, config.stop)
-
-
-def build_device(name: str) -> torch.device:
-    """The torch device for Model Zoo's CPU or GPU."""
-    if name == "GPU" and not torch.cuda.is_available():
-        raise UserError("GPU: PyTorch finds no CUDA device here; use CPU")
-    return torch.device("cuda" if name == "GPU" else "cpu")
 
 
 def build_fit(
@@ -182,7 +94,7 @@ def build_fit(
 
     source = open_data(fit.train_dataloader, init.model)
     loader = train_loader(fit.train_dataloader, source, init.model)
-    validation = _validation(fit.val_dataloader, init)
+    validation = validation_passes(fit.val_dataloader, init)
     model = build_model(init.model, seed)
     rules = [build_sparsity_rule(block) for block in init.sparsity]
     sparsity = Masking(model, rules, seed) if rules else None
@@ -275,17 +187,7 @@ def build_validate(
     model_dir.mkdir(parents=True, exist_ok=True)
     run = Run(model_dir, step, step, init.logging.log_steps, facts={"device": engine.description})
     trainer = Trainer(engine, run, Cadence(step, 1), Checkpointing(model_dir), [ProgressLogger()])
-    return trainer, _validation(tuple(loaders), init)
-
-
-def validation_loaders(config: TrainerConfig) -> list[DataLoaderConfig]:
-    """The data of `trainer.validate`, else what `trainer.fit` evaluates on."""
-    loaders = [config.validate_.val_dataloader] if config.validate_ else []
-    if not loaders and config.fit is not None:
-        loaders = list(config.fit.val_dataloader)
-    if not loaders:
-        raise UserError("the configuration names no validation data (trainer.validate)")
-    return loaders
+    return trainer, validation_passes(tuple(loaders), init)
 
 
 def versions() -> dict[str, str]:
@@ -295,68 +197,6 @@ def versions() -> dict[str, str]:
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
-
-
-def open_data(config: DataLoaderConfig, model: ModelConfig) -> SequenceSource:
-    source = open_sequences(config.data_dir, config.max_sequence_length)
-    if source.max_sequence_length > model.max_position_embeddings:
-        raise UserError(
-            f"{config.data_dir[0]}: sequences have {source.max_sequence_length} tokens, but the "
-            f"model's max_position_embeddings is {model.max_position_embeddings}"
-        )
-    return source
-
-
-def loader_options(config: DataLoaderConfig, model: ModelConfig) -> dict[str, Any]:
-    return {
-        "vocab_size": model.vocab_size,
-        "num_virtual_tokens": model.num_virtual_tokens,
-        "num_workers": config.num_workers,
-        "prefetch_factor": config.prefetch_factor,
-        "persistent_workers": config.persistent_workers,
-        "pin_memory": True,
-    }
-
-
-def train_loader(
-    config: DataLoaderConfig, source: SequenceSource, model: ModelConfig
-) -> TrainLoader:
-    return TrainLoader(
-        source,
-        config.batch_size,
-        shuffle=config.shuffle,
-        shuffle_seed=config.shuffle_seed,
-        num_samples=config.num_samples,
-        drop_last=config.drop_last,
-        pad_last=config.pad_last,
-        **loader_options(config, model),
-    )
-
-
-def eval_loaders(
-    configs: tuple[DataLoaderConfig, ...], init: InitConfig
-) -> dict[str, tuple[DataLoaderConfig, EvalLoader]]:
-    """A name and a loader for each validation set; opened now, to fail early."""
-    loaders: dict[str, tuple[DataLoaderConfig, EvalLoader]] = {}
-    for config in configs:
-        source = open_data(config, init.model)
-        steps = init.loop.eval_steps
-        loader = EvalLoader(
-            source,
-            config.batch_size,
-            num_samples=steps * config.batch_size if steps else config.num_samples,
-            **loader_options(config, init.model),
-        )
-        name = Path(config.data_dir[0]).name
-        if name in loaders:
-            name = config.data_dir[0]
-        loaders[name] = config, loader
-    return loaders
-
-
-def _validation(configs: tuple[DataLoaderConfig, ...], init: InitConfig) -> Validation:
-    """A name and a way to start a pass for each validation set."""
-    return {name: loader.__iter__ for name, (_, loader) in eval_loaders(configs, init).items()}
 
 
 def start_path(config: TrainerConfig, model_dir: Path, resume: bool) -> Path | None:

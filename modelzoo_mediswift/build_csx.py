@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from modelzoo_mediswift import build
+from modelzoo_mediswift import build, build_data, build_model
 from modelzoo_mediswift.checkpoint.densify import load_dense
 from modelzoo_mediswift.checkpoint.directory import load_checkpoint
 from modelzoo_mediswift.config.callbacks import KeepNCheckpoints
@@ -40,7 +40,7 @@ class CsxFitJob:
 
     trainer: Trainer
     loader: WorkerBatches
-    validation: build.Validation
+    validation: build_data.Validation
     finished: bool
 
     def run(self) -> None:
@@ -63,7 +63,7 @@ def compile_for_csx(config: TrainerConfig, mode: str) -> Sequence[Compiled]:
         raise UserError("the configuration names no validation data (trainer.validate)")
     backend = assemble.csx_backend(config.init, Path(config.init.model_dir) / LOGS)
     with backend.device:
-        model = UninitializedGPT3(**build.model_arguments(config.init.model, 0))
+        model = UninitializedGPT3(**build_model.model_arguments(config.init.model, 0))
     engine = assemble.make_engine(config, backend, model, trains)
     return assemble.compile_programs(config, engine, names)
 
@@ -88,7 +88,7 @@ def build_fit(
     seed = secrets.randbits(32) if init.seed is None else init.seed
     torch.manual_seed(seed)  # the library's masks, dropout
 
-    source = build.open_data(fit.train_dataloader, init.model)
+    source = build_data.open_data(fit.train_dataloader, init.model)
     loader = _train_batches(fit.train_dataloader, source, init.model)
     validation = _validation(fit.val_dataloader, init)
     path = build.start_path(config, model_dir, resume)
@@ -96,7 +96,7 @@ def build_fit(
     states = load_states or build.load_states_of(init)
     weights_only = states == "model" and path is not None and path.parent != model_dir
 
-    model = TracedGPT3(**build.model_arguments(init.model, seed))
+    model = TracedGPT3(**build_model.model_arguments(init.model, seed))
     revived = 0
     if checkpoint is not None and path is not None:
         build.check_tokenizer(checkpoint, source, path)
@@ -153,15 +153,15 @@ def build_validate(
     config: TrainerConfig,
     path: Path | None,
     make_backend: Callable[[InitConfig, Path], Any] | None = None,
-) -> tuple[Trainer, build.Validation]:
+) -> tuple[Trainer, build_data.Validation]:
     """`build.build_validate` for CSX."""
     from modelzoo_mediswift.cerebras import assemble
     from modelzoo_mediswift.cerebras.program import TracedGPT3
 
     init = config.init
-    loaders = build.validation_loaders(config)
+    loaders = build_data.validation_loaders(config)
     assemble.check_for_csx(config)
-    model = TracedGPT3(**build.model_arguments(init.model, init.seed or 0))
+    model = TracedGPT3(**build_model.model_arguments(init.model, init.seed or 0))
     step = 0
     if path is not None:
         checkpoint = load_checkpoint(path)
@@ -179,13 +179,13 @@ def build_validate(
 def _train_batches(
     config: DataLoaderConfig, source: SequenceSource, model: ModelConfig
 ) -> WorkerBatches:
-    return _worker_batches(config, build.train_loader(config, source, model), model)
+    return _worker_batches(config, build_data.train_loader(config, source, model), model)
 
 
-def _validation(configs: tuple[DataLoaderConfig, ...], init: InitConfig) -> build.Validation:
+def _validation(configs: tuple[DataLoaderConfig, ...], init: InitConfig) -> build_data.Validation:
     """As in `build.py`, each pass read by workers."""
     passes: dict[str, Callable[[], Iterable[Batch]]] = {}
-    for name, (config, loader) in build.eval_loaders(configs, init).items():
+    for name, (config, loader) in build_data.eval_loaders(configs, init).items():
         batches = _worker_batches(config, loader, init.model)
         passes[name] = batches.__iter__
     return passes

@@ -18,12 +18,16 @@ MAY_IMPORT = {
     "checkpoint": PARTS,
     "evaluation": PARTS,
     "trainer": PARTS | {"engine", "checkpoint"},
-    "build": PARTS | {"engine", "checkpoint", "trainer"},
+    "build_model": PARTS,
+    "build_data": PARTS | {"build_model"},
+    "build": PARTS | {"engine", "checkpoint", "trainer", "build_model", "build_data"},
     "cerebras": PARTS | {"engine"},
-    "build_csx": PARTS | {"engine", "checkpoint", "trainer", "build", "cerebras"},
+    "build_csx": PARTS
+    | {"engine", "checkpoint", "trainer", "cerebras"}
+    | {"build", "build_model", "build_data"},
     "cli": PARTS
-    | {"engine", "checkpoint", "evaluation", "trainer", "build", "build_csx"}
-    | {"cerebras"},
+    | {"engine", "checkpoint", "evaluation", "trainer", "cerebras"}
+    | {"build", "build_model", "build_data", "build_csx"},
 }
 NO_TORCH = ("data_preprocessing", "tasks", "plan", "config", "report", "data/hdf5.py")
 

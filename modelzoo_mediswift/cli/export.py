@@ -82,7 +82,7 @@ def run_export(arguments: argparse.Namespace) -> int:
 
 
 def run_import(arguments: argparse.Namespace) -> int:
-    from modelzoo_mediswift.build import build_model
+    from modelzoo_mediswift.build_model import build_model
     from modelzoo_mediswift.checkpoint.directory import save_checkpoint, step_path
     from modelzoo_mediswift.checkpoint.hf_tokenizer import without_prompt_tokens
     from modelzoo_mediswift.checkpoint.huggingface import read_folder, write_text

@@ -20,7 +20,7 @@ END_OF_TEXT = "<|endoftext|>"
 
 def load_model(path: Path, device: str) -> tuple[GPT3, Checkpoint]:
     """The dense model of a checkpoint on the device, and the checkpoint itself."""
-    from modelzoo_mediswift.build import build_device, build_model
+    from modelzoo_mediswift.build_model import build_device, build_model
     from modelzoo_mediswift.checkpoint.densify import load_dense
     from modelzoo_mediswift.checkpoint.directory import load_checkpoint
     from modelzoo_mediswift.config.load import parse_config

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LM
 from transformers.utils import logging
 
 from data_preprocessing.bpe import save_tokenizer, train_tokenizer
-from modelzoo_mediswift.build import build_model
+from modelzoo_mediswift.build_model import build_model
 from modelzoo_mediswift.checkpoint.densify import load_dense
 from modelzoo_mediswift.checkpoint.directory import (
     Checkpoint,

@@ -6,7 +6,7 @@ import torch
 from tokenizers import Tokenizer
 
 from data_preprocessing.bpe import load_tokenizer, save_tokenizer, train_tokenizer
-from modelzoo_mediswift.build import build_model
+from modelzoo_mediswift.build_model import build_model
 from modelzoo_mediswift.checkpoint.directory import Checkpoint, file_sha256, save_checkpoint
 from modelzoo_mediswift.cli.generate import pieces
 from modelzoo_mediswift.cli.main import main

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from modelzoo_mediswift.build import build_sparsity_rule
+from modelzoo_mediswift.build_model import build_sparsity_rule
 from modelzoo_mediswift.config.dump import to_dict
 from modelzoo_mediswift.config.load import load_config
 from modelzoo_mediswift.config.sparsity import SparsityConfig

@@ -1,0 +1,88 @@
+"""From a configuration to the loaders of training and validation data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from modelzoo_mediswift.config.data import DataLoaderConfig
+from modelzoo_mediswift.config.model import ModelConfig
+from modelzoo_mediswift.config.trainer import InitConfig, TrainerConfig
+from modelzoo_mediswift.data.hdf5 import SequenceSource, open_sequences
+from modelzoo_mediswift.data.loader import Batch, EvalLoader, TrainLoader
+from modelzoo_mediswift.errors import UserError
+
+Validation = Mapping[str, Callable[[], Iterable[Batch]]]
+
+
+def open_data(config: DataLoaderConfig, model: ModelConfig) -> SequenceSource:
+    source = open_sequences(config.data_dir, config.max_sequence_length)
+    if source.max_sequence_length > model.max_position_embeddings:
+        raise UserError(
+            f"{config.data_dir[0]}: sequences have {source.max_sequence_length} tokens, but the "
+            f"model's max_position_embeddings is {model.max_position_embeddings}"
+        )
+    return source
+
+
+def loader_options(config: DataLoaderConfig, model: ModelConfig) -> dict[str, Any]:
+    return {
+        "vocab_size": model.vocab_size,
+        "num_virtual_tokens": model.num_virtual_tokens,
+        "num_workers": config.num_workers,
+        "prefetch_factor": config.prefetch_factor,
+        "persistent_workers": config.persistent_workers,
+        "pin_memory": True,
+    }
+
+
+def train_loader(
+    config: DataLoaderConfig, source: SequenceSource, model: ModelConfig
+) -> TrainLoader:
+    return TrainLoader(
+        source,
+        config.batch_size,
+        shuffle=config.shuffle,
+        shuffle_seed=config.shuffle_seed,
+        num_samples=config.num_samples,
+        drop_last=config.drop_last,
+        pad_last=config.pad_last,
+        **loader_options(config, model),
+    )
+
+
+def eval_loaders(
+    configs: tuple[DataLoaderConfig, ...], init: InitConfig
+) -> dict[str, tuple[DataLoaderConfig, EvalLoader]]:
+    """A name and a loader for each validation set; opened now, to fail early."""
+    loaders: dict[str, tuple[DataLoaderConfig, EvalLoader]] = {}
+    for config in configs:
+        source = open_data(config, init.model)
+        steps = init.loop.eval_steps
+        loader = EvalLoader(
+            source,
+            config.batch_size,
+            num_samples=steps * config.batch_size if steps else config.num_samples,
+            **loader_options(config, init.model),
+        )
+        name = Path(config.data_dir[0]).name
+        if name in loaders:
+            name = config.data_dir[0]
+        loaders[name] = config, loader
+    return loaders
+
+
+def validation_passes(configs: tuple[DataLoaderConfig, ...], init: InitConfig) -> Validation:
+    """A name and a way to start a pass for each validation set."""
+    return {name: loader.__iter__ for name, (_, loader) in eval_loaders(configs, init).items()}
+
+
+def validation_loaders(config: TrainerConfig) -> list[DataLoaderConfig]:
+    """The data of `trainer.validate`, else what `trainer.fit` evaluates on."""
+    loaders = [config.validate_.val_dataloader] if config.validate_ else []
+    if not loaders and config.fit is not None:
+        loaders = list(config.fit.val_dataloader)
+    if not loaders:
+        raise UserError("the configuration names no validation data (trainer.validate)")
+    return loaders
