@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from modelzoo_mediswift.cerebras.cirh import summarize
 from modelzoo_mediswift.cerebras.environment import require_cerebras, require_cluster
@@ -83,6 +86,24 @@ def prepare(config: TrainerConfig) -> None:
     backend = config.init.backend
     if not backend.validate_only:
         require_cluster(backend.cluster_config.mgmt_address)
+
+
+@contextmanager
+def cluster_failures() -> Iterator[None]:
+    """Turn what the Cerebras client raises when it talks to a cluster into a UserError."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        modules = {
+            str(frame.f_globals.get("__name__"))
+            for frame, _ in traceback.walk_tb(error.__traceback__)
+        }
+        if not any(name.startswith("cerebras.appliance") for name in modules):
+            raise
+        told = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise UserError(f"CSX: the cluster: {told}") from error
 
 
 def compile_alone(config: TrainerConfig, mode: str) -> int:

@@ -90,8 +90,14 @@ def _run(arguments: argparse.Namespace) -> int:
     config = load_config(arguments.params, _overrides(arguments))
     if arguments.device == "CSX":
         csx.prepare(config)
-        if config.init.backend.validate_only or config.init.backend.compile_only:
-            return csx.compile_alone(config, arguments.mode)
+        with csx.cluster_failures():
+            if config.init.backend.validate_only or config.init.backend.compile_only:
+                return csx.compile_alone(config, arguments.mode)
+            return _by_mode(arguments, config)
+    return _by_mode(arguments, config)
+
+
+def _by_mode(arguments: argparse.Namespace, config: TrainerConfig) -> int:
     if arguments.mode.startswith("eval"):
         return _evaluate(arguments, config)
     code = _train(arguments, config)
