@@ -8,7 +8,8 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 import data_preprocessing.pack
-from data_preprocessing.__main__ import EXAMPLE, main, read_pmids
+from data_preprocessing.__main__ import EXAMPLE, main
+from data_preprocessing.pmid_lists import read_pmids
 from data_preprocessing.records import PUBMED_ABSTRACT, Record, write_parquet
 from modelzoo_mediswift.data.hdf5 import open_sequences
 from modelzoo_mediswift.errors import UserError
