@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,8 @@ def finetune_task(
         num_virtual_tokens = task.num_virtual_tokens
     wanted_splits = {"train", *task.available(input_path)}
     splits = {split: task.read(input_path, split) for split in SPLITS if split in wanted_splits}
+    _refuse_shared(splits, input_path)
+    origin = task.sources(input_path) if hasattr(task, "sources") else {}
     done = {}
     for split, examples in splits.items():
         wanted = {
@@ -70,7 +72,8 @@ def finetune_task(
             "num_virtual_tokens": num_virtual_tokens,
             "tokenizer_sha256": tokenizer_sha256(tokenizer_path),
             "eos_token_id": tokenizer.token_to_id(END_OF_TEXT),
-            "sources": {"task": task_name, "split": split, "examples_sha256": _sha256(examples)},
+            "sources": {"task": task_name, "split": split, "examples_sha256": _sha256(examples)}
+            | origin,
             "settings": {"samples_per_file": samples_per_file, "compression": compression},
         }
         params = written_before(out_dir / split, wanted)
@@ -78,6 +81,16 @@ def finetune_task(
             params = _write_split(out_dir / split, examples, tokenizer, wanted)
         done[split] = params
     return done
+
+
+def _refuse_shared(splits: Mapping[str, Sequence[Example]], input_path: Path) -> None:
+    """Raises UserError where an example is in two splits, or twice in one."""
+    seen: dict[str, str] = {}
+    for split, examples in splits.items():
+        for example in examples:
+            if example.id in seen:
+                raise UserError(f"{input_path}: {example.id} is in {seen[example.id]} and {split}")
+            seen[example.id] = split
 
 
 def _write_split(

@@ -16,6 +16,7 @@ from torch import Tensor
 from modelzoo_mediswift.build_data import (
     Validation,
     open_data,
+    refuse_shared_examples,
     train_loader,
     validation_loaders,
     validation_passes,
@@ -98,6 +99,7 @@ def build_fit(
     seed = secrets.randbits(32) if init.seed is None else init.seed
     torch.manual_seed(seed)  # dropout
 
+    refuse_shared_examples(fit)
     source = open_data(fit.train_dataloader, init.model)
     loader = train_loader(fit.train_dataloader, source, init.model)
     validation = validation_passes(fit.val_dataloader, init)

@@ -1,7 +1,7 @@
 """PubMedQA (Jin et al. 2019): does an abstract answer its title's question yes, no or maybe?
 
-The labelled part PQA-L, read in its official JSON form, in the reasoning-required setting: question
-and contexts, without the abstract's conclusion.
+The labelled part PQA-L, or another of `pubmedqa_subsets`, read in its official JSON form, in the
+reasoning-required setting: question and contexts, without the abstract's conclusion.
 """
 
 import hashlib
@@ -17,6 +17,13 @@ from typing import Any
 
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.tasks.base import SPLITS, Example
+from modelzoo_mediswift.tasks.pubmedqa_subsets import (
+    SUBSETS,
+    labelled_file,
+    labelling,
+    read_artificial,
+    without_empty_contexts,
+)
 from modelzoo_mediswift.tasks.scoring import Scores, classification_scores
 
 LABELS = ("yes", "no", "maybe")
@@ -52,20 +59,26 @@ class PubMedQA:
     def __init__(
         self,
         *,
+        subset: str = "pqal",
         fold: int = 0,
         source_form: str = "question: {question} context: {context} ",
         target_form: str = "the answer to the question given the context is {label}.",
         include_long_answer: bool = False,
     ) -> None:
-        """`fold` (0 to 9) of the official cross-validation; 0 is what BioGPT and LinkBERT use.
+        """`subset` is pqal, pqaa or pqau.
+
+        `fold` (0 to 9) of the official cross-validation; 0 is what BioGPT and LinkBERT use.
 
         `include_long_answer` puts the abstract's conclusion before the answer in the *target*; then
         only generated answers can be scored, not likelihoods.
         """
+        if subset not in SUBSETS:
+            raise UserError(f"pubmedqa: no subset {subset!r}, expected {', '.join(SUBSETS)}")
         if not 0 <= fold < NUM_FOLDS:
             raise UserError(f"pubmedqa: fold is {fold}, expected 0 to {NUM_FOLDS - 1}")
         if "{label}" not in target_form:
             raise UserError(f"pubmedqa: target_form has no {{label}} in it: {target_form!r}")
+        self.subset = subset
         self.fold = fold
         self.source_form = source_form
         self.target_form = target_form
@@ -76,21 +89,40 @@ class PubMedQA:
         )
 
     def available(self, path: Path) -> tuple[str, ...]:
-        """All splits, always."""
-        return SPLITS
+        """Those that the subset has."""
+        return SUBSETS[self.subset]
 
     def read(self, path: Path, split: str) -> list[Example]:
         """The examples of a split from `path`: a folder with ``pqal_fold{k}/{train,dev}_set.json``
         and ``test_set.json``, or with ``ori_pqal.json`` of exactly the 1,000 official questions,
         which is then split as the authors do; or the path of that file.
 
+        The subset pqaa is read as `read_artificial` says, pqau from ``pqau_labelled.json``.
+
         Raises UserError for malformed files, unknown labels, a PMID in two splits.
         """
         if split not in SPLITS:
             raise UserError(f"pubmedqa: no split {split!r}, expected {', '.join(SPLITS)}")
+        if split not in SUBSETS[self.subset]:
+            raise UserError(f"pubmedqa: {self.subset} has no split {split}")
+        if self.subset != "pqal":
+            return [self.example(pmid, r) for pmid, r in self._other_subset(path, split).items()]
         folder = path / f"pqal_fold{self.fold}"
         splits = _read_folds(folder) if folder.is_dir() else _read_official(path, self.fold)
         return [self.example(pmid, record) for pmid, record in splits[split].items()]
+
+    def _other_subset(self, path: Path, split: str) -> dict[str, Record]:
+        """Questions of PQA-A or PQA-U; of so many, those without any context are left out."""
+        if self.subset == "pqaa":
+            return without_empty_contexts(read_artificial(path, _load)[split])
+        return without_empty_contexts(_load(labelled_file(path)))
+
+    def sources(self, path: Path) -> dict[str, Any]:
+        """What `data_params.json` says of the files beside the task's name."""
+        if self.subset == "pqal":
+            return {}
+        made = {"labelling": labelling(path)} if self.subset == "pqau" else {}
+        return {"subset": self.subset, **made}
 
     def example(self, pmid: str, record: Record) -> Example:
         """Put a record into words; whitespace inside question and contexts becomes one space."""
@@ -192,6 +224,9 @@ def _read_folds(folder: Path) -> dict[str, dict[str, Record]]:
         "test": test if test.is_file() else folder.parent / "test_set.json",
     }
     splits = {name: _load(file) for name, file in files.items()}
+    for name, records in splits.items():
+        for pmid in records.keys() - without_empty_contexts(records).keys():
+            raise UserError(f"{files[name]}: PMID {pmid}: CONTEXTS is empty")
     seen: dict[str, str] = {}
     for name, records in splits.items():
         for pmid in records:
@@ -203,6 +238,18 @@ def _read_folds(folder: Path) -> dict[str, dict[str, Record]]:
 
 def _load(path: Path) -> dict[str, Record]:
     """Read and check a file of records by PMID."""
+    records = load_unlabelled(path)
+    for pmid, record in records.items():
+        if record.get("final_decision") not in LABELS:
+            raise UserError(
+                f"{path}: PMID {pmid}: final_decision is {record.get('final_decision')!r}, "
+                f"expected {', '.join(LABELS)}"
+            )
+    return records
+
+
+def load_unlabelled(path: Path) -> dict[str, Record]:
+    """Read and check all of a file of records but their labels."""
     records = _load_json(path)
     for pmid, record in records.items():
         if not isinstance(record, dict):
@@ -210,11 +257,10 @@ def _load(path: Path) -> dict[str, Record]:
         for key, kind in (("QUESTION", str), ("CONTEXTS", list), ("LONG_ANSWER", str)):
             if not isinstance(record.get(key), kind):
                 raise UserError(f"{path}: PMID {pmid}: no {key}, or not a {kind.__name__}")
-        if record.get("final_decision") not in LABELS:
-            raise UserError(
-                f"{path}: PMID {pmid}: final_decision is {record.get('final_decision')!r}, "
-                f"expected {', '.join(LABELS)}"
-            )
+        if not all(isinstance(context, str) for context in record["CONTEXTS"]):
+            raise UserError(f"{path}: PMID {pmid}: CONTEXTS holds what is not text")
+        if not record["QUESTION"].split():
+            raise UserError(f"{path}: PMID {pmid}: QUESTION is empty")
     return records
 
 
