@@ -221,12 +221,13 @@ class TrainLoader(_Loader):
         """Continue after `samples_consumed`, from the next `iter()` on.
 
         Another batch size or number of workers is allowed. Raises UserError if the data or the
-        order is not the one that the state was saved with.
+        order is not the one that the state was saved with, as far as the state names it: a
+        converted `.mdl` has the position alone.
         """
+        if "samples_consumed" not in state:
+            raise UserError("the checkpoint does not say which data it has seen")
         for key, now in self.state_dict().items():
-            if key not in state:
-                raise UserError(f"the saved data position has no {key!r}")
-            if key != "samples_consumed" and state[key] != now:
+            if key != "samples_consumed" and state.get(key, now) != now:
                 folder = self.source.files[0].path.parent
                 raise UserError(
                     f"{folder}: cannot continue in the same data order: "
