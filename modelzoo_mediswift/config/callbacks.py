@@ -47,6 +47,14 @@ class DensifyOnLoad(Named):
     """Load a sparse checkpoint into a dense model: the masks go, the revived weights are zero."""
 
 
+class GroupByLength(Named):
+    """Let sequences of about the same length share a batch, on devices that take batches of any
+    length; a Cerebras system keeps its static shapes and the order as drawn."""
+
+    window: PositiveInt = 32
+    """Batches among whose sequences those of like length are found."""
+
+
 class LogSparsity(Named):
     """Log the sparsity of every masked parameter: before the first step and, where masks
     change, as aimed at and as it is at every logging step."""
@@ -187,7 +195,14 @@ def _each_once(entries: tuple[Named, ...]) -> tuple[Named, ...]:
 
 
 _supported_callback = named(
-    (KeepNCheckpoints, LoadCheckpointStates, DensifyOnLoad, LogSparsity, ScopedTrainFlags),
+    (
+        KeepNCheckpoints,
+        LoadCheckpointStates,
+        DensifyOnLoad,
+        GroupByLength,
+        LogSparsity,
+        ScopedTrainFlags,
+    ),
     "callback",
     modelzoo_keys.CALLBACKS,
     also_known=_CALLBACK_DEFAULTS,
