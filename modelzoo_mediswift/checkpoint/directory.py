@@ -142,9 +142,11 @@ def step_of(path: Path) -> int:
     return int(match[1]) if match else -1
 
 
-def keep_newest(model_dir: Path, count: int) -> None:
-    """Delete all but the newest `count` checkpoints."""
+def keep_newest(model_dir: Path, count: int, best: int | None = None) -> None:
+    """Delete all but the newest `count` checkpoints and the one of step `best`."""
     for path in list_checkpoints(model_dir)[:-count]:
+        if step_of(path) == best:
+            continue
         # Renamed first, so that a half-deleted one is never taken for whole.
         doomed = path.with_name(f".{path.name}.deleting")
         path.rename(doomed)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 
 from modelzoo_mediswift.config import modelzoo_keys
+from modelzoo_mediswift.config.fine_tuning import DensifyOnLoad, EarlyStopping, TrainOnly
 from modelzoo_mediswift.config.section import (
     ListOnly,
     Named,
@@ -41,10 +42,6 @@ class LoadCheckpointStates(Named):
 
     load_checkpoint_states: Annotated[Literal["all", "model"], BeforeValidator(_states)] = "all"
     """`all` continues a run; `model` takes the weights and starts everything else afresh."""
-
-
-class DensifyOnLoad(Named):
-    """Load a sparse checkpoint into a dense model: the masks go, the revived weights are zero."""
 
 
 class GroupByLength(Named):
@@ -200,6 +197,8 @@ _supported_callback = named(
         LoadCheckpointStates,
         DensifyOnLoad,
         GroupByLength,
+        TrainOnly,
+        EarlyStopping,
         LogSparsity,
         ScopedTrainFlags,
     ),

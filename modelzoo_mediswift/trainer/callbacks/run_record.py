@@ -94,6 +94,7 @@ class RunRecord(Callback):
             "flops_dense": dense,
             "energy_joules": {k: round(v, 1) for k, v in energy.items() if v is not None} or None,
         }
+        self.record |= self.run.facts  # other callbacks may have added to them
         temporary = self.path.with_name(f".{self.path.name}.writing")
         temporary.write_text(json.dumps(self.record, indent=1), encoding="utf-8")
         temporary.replace(self.path)
