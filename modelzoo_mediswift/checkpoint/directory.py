@@ -45,6 +45,7 @@ class Checkpoint:
     data: dict[str, Any] = field(default_factory=dict)  # data_params.json of the training data
     config: str = ""  # the run's resolved YAML
     versions: dict[str, str] = field(default_factory=dict)
+    sha256: str | None = None  # of the model's file, once it is one
 
 
 def save_checkpoint(checkpoint: Checkpoint, model_dir: Path) -> Path:
@@ -103,6 +104,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             data=meta["data"],
             config=meta["config"],
             versions=meta["versions"],
+            sha256=hashes[MODEL_FILE],
         )
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise DamagedCheckpoint(path, str(error)) from error
