@@ -13,6 +13,7 @@ import torch
 from modelzoo_mediswift import build, build_data, build_model
 from modelzoo_mediswift.checkpoint.densify import load_dense
 from modelzoo_mediswift.checkpoint.directory import load_checkpoint
+from modelzoo_mediswift.checkpoint.revival import Revival
 from modelzoo_mediswift.config.callbacks import KeepNCheckpoints
 from modelzoo_mediswift.config.data import DataLoaderConfig
 from modelzoo_mediswift.config.dump import to_yaml
@@ -24,6 +25,7 @@ from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.plan.plan import make_plan
 from modelzoo_mediswift.trainer.callbacks.base import Run
 from modelzoo_mediswift.trainer.callbacks.progress import ProgressLogger
+from modelzoo_mediswift.trainer.callbacks.run_record import RunRecord
 from modelzoo_mediswift.trainer.checkpointing import Checkpointing, engine_state
 from modelzoo_mediswift.trainer.trainer import Cadence, Trainer
 
@@ -64,6 +66,7 @@ def compile_for_csx(config: TrainerConfig, mode: str) -> Sequence[Compiled]:
     backend = assemble.csx_backend(config.init, Path(config.init.model_dir) / LOGS)
     with backend.device:
         model = UninitializedGPT3(**build_model.model_arguments(config.init.model, 0))
+    build_model.train_only(config.init, model)
     engine = assemble.make_engine(config, backend, model, trains)
     return assemble.compile_programs(config, engine, names)
 
@@ -97,11 +100,12 @@ def build_fit(
     weights_only = states == "model" and path is not None and path.parent != model_dir
 
     model = TracedGPT3(**build_model.model_arguments(init.model, seed))
-    revived = 0
+    revival = Revival()
     if checkpoint is not None and path is not None:
         build.check_tokenizer(checkpoint, source, path)
         if weights_only:
-            revived = build.load_weights(init, model, checkpoint, path)
+            revival = build.load_weights(init, model, checkpoint, path, seed)
+    build_model.train_only(init, model)
     backend = (make_backend or assemble.csx_backend)(init, model_dir / LOGS)
     engine = assemble.make_engine(config, backend, model, True)
     start = 0
@@ -126,12 +130,16 @@ def build_fit(
             "config": to_yaml(config),
             "plan": plan.to_dict(),
             "data": source.params or {},
+            "data_fingerprint": source.fingerprint,
             "started_from": str(path) if path else None,
-            "revived_weights": revived,
+            "started_from_sha256": checkpoint.sha256 if checkpoint else None,
+            **revival.facts(),
             "sparsity": [],  # the masks are on the system
         },
     )
     model_dir.mkdir(parents=True, exist_ok=True)
+    revival.save(model_dir)
+    stopping = build.early_stopping(init, model_dir, start)
     keep = init.callback(KeepNCheckpoints)
     trainer = Trainer(
         engine,
@@ -144,9 +152,11 @@ def build_fit(
             versions=build.versions(),
             keep=keep.n if keep else None,
         ),
-        build.make_callbacks(init, None),
+        [*build.make_callbacks(init, None), RunRecord()],
+        stopping,
     )
-    return CsxFitJob(trainer, loader, validation, finished=start >= total)
+    done = start >= total or (stopping is not None and stopping.exhausted)
+    return CsxFitJob(trainer, loader, validation, finished=done)
 
 
 def build_validate(

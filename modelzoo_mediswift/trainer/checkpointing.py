@@ -23,7 +23,10 @@ class Checkpointing:
     versions: dict[str, str] = field(default_factory=dict)
     keep: int | None = None  # None: all
 
-    def save(self, step: int, state: EngineState, loader: dict[str, Any]) -> Path:
+    def save(
+        self, step: int, state: EngineState, loader: dict[str, Any], best: int | None = None
+    ) -> Path:
+        """Save, and delete what is too old, but for the checkpoint of step `best`."""
         training = _prefixed("optimizer", state.optimizer) | _prefixed("rng", state.rng)
         path = save_checkpoint(
             Checkpoint(
@@ -38,7 +41,7 @@ class Checkpointing:
             self.model_dir,
         )
         if self.keep is not None:
-            keep_newest(self.model_dir, self.keep)
+            keep_newest(self.model_dir, self.keep, best)
         return path
 
 
