@@ -15,6 +15,7 @@ from torch import Tensor
 
 from modelzoo_mediswift.build_data import (
     Validation,
+    group_window,
     open_data,
     refuse_shared_examples,
     train_loader,
@@ -46,6 +47,7 @@ from modelzoo_mediswift.config.fine_tuning import EarlyStopping as EarlyStopping
 from modelzoo_mediswift.config.trainer import NEWEST, InitConfig, TrainerConfig
 from modelzoo_mediswift.data.hdf5 import SequenceSource
 from modelzoo_mediswift.data.loader import TrainLoader
+from modelzoo_mediswift.engine.energy import energy_meters
 from modelzoo_mediswift.engine.peaks import peak_flops
 from modelzoo_mediswift.engine.precision import autocast_dtype
 from modelzoo_mediswift.engine.torch_engine import TorchEngine, Update
@@ -54,12 +56,13 @@ from modelzoo_mediswift.model.gpt3 import GPT3
 from modelzoo_mediswift.model.tensors import load_tensors
 from modelzoo_mediswift.optim.adamw import AdamW
 from modelzoo_mediswift.plan.plan import make_plan
-from modelzoo_mediswift.sparsity.levels import levels, levels_by_kind
+from modelzoo_mediswift.sparsity.levels import levels, levels_by_kind, masks_sha256
 from modelzoo_mediswift.sparsity.masking import Masking
 from modelzoo_mediswift.trainer.callbacks.base import Callback, Run
 from modelzoo_mediswift.trainer.callbacks.jsonl_log import JsonLog
 from modelzoo_mediswift.trainer.callbacks.progress import ProgressLogger
 from modelzoo_mediswift.trainer.callbacks.revived_moved import RevivedMoved
+from modelzoo_mediswift.trainer.callbacks.run_record import RunRecord
 from modelzoo_mediswift.trainer.callbacks.sparsity_table import SparsityTable
 from modelzoo_mediswift.trainer.checkpointing import Checkpointing, engine_state
 from modelzoo_mediswift.trainer.early_stopping import EarlyStopping
@@ -101,7 +104,7 @@ def build_fit(
 
     refuse_shared_examples(fit)
     source = open_data(fit.train_dataloader, init.model)
-    loader = train_loader(fit.train_dataloader, source, init.model)
+    loader = train_loader(fit.train_dataloader, source, init.model, group_window(init))
     validation = validation_passes(fit.val_dataloader, init)
     model = build_model(init.model, seed)
     rules = [build_sparsity_rule(block) for block in init.sparsity]
@@ -149,7 +152,10 @@ def build_fit(
             "config": to_yaml(config),
             "plan": plan.to_dict(),
             "data": source.params or {},
+            "data_fingerprint": source.fingerprint,
+            "masks_sha256": masks_sha256(sparsity.parameters) if sparsity else None,
             "started_from": str(path) if path else None,
+            "started_from_sha256": checkpoint.sha256 if checkpoint else None,
             **revival.facts(),
             "sparsity": [
                 {"name": level.name, "kept": level.kept, "total": level.total}
@@ -174,6 +180,7 @@ def build_fit(
         [
             *([RevivedMoved(model, revived)] if revived else []),
             *make_callbacks(init, sparsity),
+            RunRecord(loader.padding, energy_meters(device.type)),
         ],
         stopping,
     )
@@ -213,6 +220,7 @@ def versions() -> dict[str, str]:
         "modelzoo-mediswift": importlib.metadata.version("modelzoo-mediswift"),
         "torch": torch.__version__,
         "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in ("numpy", "h5py", "safetensors")},
     }
 
 

@@ -25,6 +25,7 @@ from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.plan.plan import make_plan
 from modelzoo_mediswift.trainer.callbacks.base import Run
 from modelzoo_mediswift.trainer.callbacks.progress import ProgressLogger
+from modelzoo_mediswift.trainer.callbacks.run_record import RunRecord
 from modelzoo_mediswift.trainer.checkpointing import Checkpointing, engine_state
 from modelzoo_mediswift.trainer.trainer import Cadence, Trainer
 
@@ -130,7 +131,9 @@ def build_fit(
             "config": to_yaml(config),
             "plan": plan.to_dict(),
             "data": source.params or {},
+            "data_fingerprint": source.fingerprint,
             "started_from": str(path) if path else None,
+            "started_from_sha256": checkpoint.sha256 if checkpoint else None,
             **revival.facts(),
             "sparsity": [],  # the masks are on the system
         },
@@ -150,7 +153,7 @@ def build_fit(
             versions=build.versions(),
             keep=keep.n if keep else None,
         ),
-        build.make_callbacks(init, None),
+        [*build.make_callbacks(init, None), RunRecord()],
         stopping,
     )
     done = start >= total or (stopping is not None and stopping.exhausted)

@@ -23,7 +23,8 @@ def add_sample(stages: Any) -> None:
 def _sample(out: Path, seed: int, scale: float) -> None:
     from data_preprocessing.sample import write_sample
 
-    counts: Any = write_sample(out, seed=seed, scale=scale)["counts"]
+    with only_one(out):
+        counts: Any = write_sample(out, seed=seed, scale=scale)["counts"]
     print_counts(f"sample corpus in {out}", counts)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from data_preprocessing.cli.options import add_out, add_stage, positive
 from data_preprocessing.cli.show import print_counts
 from data_preprocessing.only_one import only_one
-from data_preprocessing.pmid_lists import read_pmids
+from data_preprocessing.pmid_lists import pmid_file, read_pmids
 
 
 def add_merge(stages: Any) -> None:
@@ -21,12 +21,11 @@ def add_merge(stages: Any) -> None:
     stage.add_argument("--seed", type=int, default=0, help="decides which documents validate")
     stage.add_argument(
         "--exclude_pmids",
-        type=Path,
         nargs="+",
         default=[],
         metavar="FILE",
-        help="leave these out: JSON with PMIDs as keys or in a list (PubMedQA's "
-        "test_ground_truth.json), or text with one PMID per line",
+        help="leave these out: pubmedqa, hoc (the test sets' lists that come with the project), "
+        "or files: JSON with PMIDs as keys or in a list, or text with PMIDs",
     )
     stage.add_argument(
         "--languages", nargs="+", metavar="LANG", help="keep only these (eng fre ...; default all)"
@@ -62,7 +61,7 @@ def add_merge(stages: Any) -> None:
 def _merge(
     parsed: Path,
     out: Path,
-    exclude_pmids: list[Path],
+    exclude_pmids: list[str],
     duplicates: bool,
     near_duplicates: float | None,
     decontaminate: list[Path],
@@ -72,7 +71,7 @@ def _merge(
     from data_preprocessing.merge import merge_records
     from data_preprocessing.merge_texts import TextRules
 
-    excluded = set().union(*(read_pmids(path) for path in exclude_pmids))
+    excluded = set().union(*(read_pmids(pmid_file(name)) for name in exclude_pmids))
     rules = TextRules(duplicates, near_duplicates, tuple(decontaminate), ngram)
     with only_one(out):
         counts = merge_records(

@@ -26,8 +26,12 @@ def add_tokenizer(stages: Any) -> None:
         "--vocab_size", type=positive, default=42384, help="entries, special tokens included"
     )
     stage.add_argument(
-        "--max_documents", type=positive, help="train on a sample of so many (default: all)"
+        "--max_documents",
+        type=positive,
+        metavar="N",
+        help="train on a sample of so many, as many of each source, by year (default: all)",
     )
+    stage.add_argument("--seed", type=int, default=0, help="decides which documents are sampled")
     stage.add_argument(
         "--check",
         type=positive,
@@ -37,11 +41,17 @@ def add_tokenizer(stages: Any) -> None:
 
 
 def _tokenizer(
-    records: Path, out: Path, vocab_size: int, max_documents: int | None, check: int | None
+    records: Path,
+    out: Path,
+    vocab_size: int,
+    max_documents: int | None,
+    seed: int,
+    check: int | None,
 ) -> None:
     from data_preprocessing.bpe import load_tokenizer, train_tokenizer_from_parquet
 
-    counts = train_tokenizer_from_parquet(records, out, vocab_size, max_documents=max_documents)
+    with only_one(out, is_file=True):
+        counts = train_tokenizer_from_parquet(records, out, vocab_size, max_documents, seed)
     print_counts(f"tokenizer in {out}", counts)
     if check is not None:
         from data_preprocessing import tokenizer_check
@@ -95,11 +105,22 @@ def add_finetune(stages: Any) -> None:
         "--num_virtual_tokens", type=int, help="length of the soft prompt (default: the task's)"
     )
     stage.add_argument("--vocab_size", type=positive, help="the model's (default: the tokenizer's)")
+    stage.add_argument(
+        "--subset", choices=["pqal", "pqaa", "pqau"], help="of PubMedQA (default pqal)"
+    )
+    stage.add_argument(
+        "--labels_file",
+        type=Path,
+        metavar="FILE",
+        help="for pqau: JSON of PMID to yes, no or maybe, as `mediswift label` writes it; "
+        "questions without are left out",
+    )
     stage.add_argument("--fold", type=int, help="of PubMedQA's cross-validation, 0 (default) to 9")
     stage.add_argument(
-        "--subset",
-        choices=("pqal", "pqaa", "pqau"),
-        help="of PubMedQA: expert labels (default), labels by rule, labels by `mediswift label`",
+        "--prompt_position",
+        choices=("between", "before"),
+        default="between",
+        help="of the soft prompt: between source and target (default), or before the source",
     )
     stage.add_argument(
         "--include_long_answer",

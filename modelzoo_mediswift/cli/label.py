@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from modelzoo_mediswift.errors import UserError
-from modelzoo_mediswift.tasks.pubmedqa import PubMedQA, load_unlabelled
-from modelzoo_mediswift.tasks.pubmedqa_subsets import (
-    LABELLED_FILE,
-    LABELLING_FILE,
-    without_empty_contexts,
-)
+from modelzoo_mediswift.tasks.layout import LAYOUT_KEY, POSITIONS
+from modelzoo_mediswift.tasks.pubmedqa import PubMedQA
+from modelzoo_mediswift.tasks.pubmedqa_files import LABELLING_FILE, load_records, with_context
 
 ANSWERS_FILE = "answers.jsonl"
+LABELS_FILE = "pqau_labels.json"
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -25,8 +23,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "label",
         help="label PubMedQA's unlabelled questions with a checkpoint",
         description="Give each question the label whose target is most likely, with its share "
-        "among the labels as confidence. Can be stopped and run again. The folder is then an "
-        "input of `python -m data_preprocessing finetune pubmedqa --subset pqau`.",
+        "among the labels as confidence. Can be stopped and run again. pqau_labels.json is "
+        "then the --labels_file of `python -m data_preprocessing finetune pubmedqa --subset pqau`.",
         epilog="example: mediswift label runs/pqaa/checkpoint_99 --data pubmedqa/ori_pqau.json "
         "--tokenizer data/tokenizer.json -o data/pqau_labelled --min_confidence 0.9",
     )
@@ -77,7 +75,7 @@ def label_questions(
     from modelzoo_mediswift.cli.loading import load_model, read_tokenizer
     from modelzoo_mediswift.evaluation.pseudo_labels import pseudo_labels
 
-    records = without_empty_contexts(load_unlabelled(data))
+    records = with_context(load_records(data, labelled=False))
     model, checkpoint = load_model(checkpoint_path, device)
     text = read_tokenizer(tokenizer, checkpoint, checkpoint_path)
     facts = {
@@ -96,14 +94,15 @@ def label_questions(
         if pmid not in answers
     ]
     size = batch_size or (32 if device == "GPU" else 4)
-    found = pseudo_labels(model, task, open_examples, text, size)
+    position = (checkpoint.data.get(LAYOUT_KEY) or {}).get("prompt_position", POSITIONS[0])
+    found = pseudo_labels(model, task, open_examples, text, size, position)
     with (output / ANSWERS_FILE).open("a", encoding="utf-8") as file:
         progress = tqdm(found, "label", len(open_examples), unit="question", disable=None)
         for answer in progress:
             answers[answer.id] = answer.label, answer.confidence
             file.write(json.dumps([answer.id, answer.label, answer.confidence]) + "\n")
             file.flush()
-    return _write_labelled(output, facts, records, answers, min_confidence)
+    return _write_labels(output, facts, list(records), answers, min_confidence)
 
 
 def _take_up(output: Path, facts: dict[str, Any]) -> dict[str, tuple[str, float]]:
@@ -132,17 +131,17 @@ def _take_up(output: Path, facts: dict[str, Any]) -> dict[str, tuple[str, float]
     return answers
 
 
-def _write_labelled(
+def _write_labels(
     output: Path,
     facts: dict[str, Any],
-    records: dict[str, dict[str, Any]],
+    pmids: list[str],
     answers: dict[str, tuple[str, float]],
     min_confidence: float,
 ) -> dict[str, Any]:
-    """The records with their labels, in the order of the input, and the note beside them."""
+    """The labels that are certain enough, in the order of the input, and the note beside them."""
     kept = {
-        pmid: {**record, "final_decision": answers[pmid][0], "confidence": answers[pmid][1]}
-        for pmid, record in records.items()
+        pmid: {"label": answers[pmid][0], "confidence": answers[pmid][1]}
+        for pmid in pmids
         if answers[pmid][1] >= min_confidence
     }
     if not kept:
@@ -150,16 +149,16 @@ def _write_labelled(
     note = {
         **facts,
         "min_confidence": min_confidence,
-        "questions": len(records),
+        "questions": len(pmids),
         "kept": len(kept),
-        "labels": dict(sorted(Counter(r["final_decision"] for r in kept.values()).items())),
+        "labels": dict(sorted(Counter(k["label"] for k in kept.values()).items())),
     }
-    for name, content in ((LABELLED_FILE, kept), (LABELLING_FILE, note)):
+    for name, content in ((LABELS_FILE, kept), (LABELLING_FILE, note)):
         temporary = output / f".{name}.writing"
         temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
         temporary.replace(output / name)
     print(
-        f"{output}: {len(kept):,} of {len(records):,} questions labelled with confidence >= "
+        f"{output}: {len(kept):,} of {len(pmids):,} questions labelled with confidence >= "
         f"{min_confidence} ({', '.join(f'{n} {k}' for k, n in note['labels'].items())})",
         file=sys.stderr,
     )

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from modelzoo_mediswift.cli.label import LABELS_FILE, label_questions
 from modelzoo_mediswift.config.dump import to_yaml
 from modelzoo_mediswift.config.fine_tuning import PseudoLabels
 from modelzoo_mediswift.config.trainer import NEWEST, TrainerConfig
@@ -169,8 +170,6 @@ def _check_data(stages: Sequence[Stage]) -> None:
 
 def _label(asked: PseudoLabels, config: TrainerConfig, device: str) -> dict[str, Any]:
     """Let the stage's start checkpoint label, and make training data of it."""
-    from modelzoo_mediswift.cli.label import label_questions
-
     assert config.fit is not None
     folder = Path(config.fit.train_dataloader.data_dir[0])
     if folder.name != "train":
@@ -191,8 +190,9 @@ def _label(asked: PseudoLabels, config: TrainerConfig, device: str) -> dict[str,
         "num_virtual_tokens": model.num_virtual_tokens,
         "vocab_size": model.vocab_size,
     }
-    command = [sys.executable, "-m", "data_preprocessing", "finetune", "pubmedqa", asked.output]
-    command += ["--subset", "pqau", "-t", asked.tokenizer, "-o", str(folder.parent)]
+    command = [sys.executable, "-m", "data_preprocessing", "finetune", "pubmedqa", asked.unlabelled]
+    command += ["--subset", "pqau", "--labels_file", str(Path(asked.output) / LABELS_FILE)]
+    command += ["-t", asked.tokenizer, "-o", str(folder.parent)]
     command += [text for key, value in options.items() for text in (f"--{key}", str(value))]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     print(done.stdout, end="", file=sys.stderr)

@@ -49,6 +49,14 @@ class LoadCheckpointStates(Named):
     """`all` continues a run; `model` takes the weights and starts everything else afresh."""
 
 
+class GroupByLength(Named):
+    """Let sequences of about the same length share a batch, on devices that take batches of any
+    length; a Cerebras system keeps its static shapes and the order as drawn."""
+
+    window: PositiveInt = 32
+    """Batches among whose sequences those of like length are found."""
+
+
 class LogSparsity(Named):
     """Log the sparsity of every masked parameter: before the first step and, where masks
     change, as aimed at and as it is at every logging step."""
@@ -193,6 +201,7 @@ _supported_callback = named(
         KeepNCheckpoints,
         LoadCheckpointStates,
         DensifyOnLoad,
+        GroupByLength,
         TrainOnly,
         EarlyStopping,
         PseudoLabels,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from modelzoo_mediswift.evaluation.predict import Text, answer
 from modelzoo_mediswift.model.gpt3 import GPT3
 from modelzoo_mediswift.tasks.base import Example, Task
+from modelzoo_mediswift.tasks.layout import PromptPosition
 
 
 @dataclass(frozen=True)
@@ -22,10 +23,15 @@ class PseudoLabel:
 
 
 def pseudo_labels(
-    model: GPT3, task: Task, examples: Sequence[Example], text: Text, batch_size: int
+    model: GPT3,
+    task: Task,
+    examples: Sequence[Example],
+    text: Text,
+    batch_size: int,
+    prompt_position: PromptPosition,
 ) -> Iterator[PseudoLabel]:
     """Label all examples, longest first; their own labels play no part."""
-    for found in answer(model, task, examples, text, batch_size):
+    for found in answer(model, task, examples, text, batch_size, prompt_position=prompt_position):
         label = found.most_likely
         assert label is not None, "labels are ranked by likelihood"
         best = found.log_likelihoods[label]

@@ -55,7 +55,7 @@ def test_a_whole_recipe(files, capsys):
     start = events("pqau")[0]
     assert start["data"]["sources"]["labelling"] == labels
     assert start["recipe"]["stages"][1]["pseudo_labels"] == labels
-    confidences = [q["confidence"] for q in json.loads(Path("labelled/pqau_labelled.json")
+    confidences = [q["confidence"] for q in json.loads(Path("labelled/pqau_labels.json")
                                                        .read_text()).values()]  # fmt: skip
     assert all(1 / 3 <= c <= 1 for c in confidences)
     # The weights revived in the first stage are counted to the end of the last.
@@ -160,15 +160,15 @@ def test_labelling(files, capsys):
     command += ["--tokenizer", "tokenizer.json", "-o", "out"]
     assert mediswift(command) == 0
     answers = Path("out/answers.jsonl").read_text().splitlines()
-    whole = Path("out/pqau_labelled.json").read_bytes()
+    whole = Path("out/pqau_labels.json").read_bytes()
     # Killed in the middle of a line, it goes on from there.
     Path("out/answers.jsonl").write_text("\n".join(answers[:5]) + '\n["5')
     assert mediswift(command) == 0
-    assert Path("out/pqau_labelled.json").read_bytes() == whole
+    assert Path("out/pqau_labels.json").read_bytes() == whole
     assert len(Path("out/answers.jsonl").read_text().splitlines()) == len(answers) == 12
     chosen = sorted(json.loads(line)[2] for line in answers)
     assert mediswift([*command, "--min_confidence", str(chosen[6])]) == 0
-    kept = json.loads(Path("out/pqau_labelled.json").read_text())
+    kept = json.loads(Path("out/pqau_labels.json").read_text())
     assert len(kept) == 6
     assert json.loads(Path("out/labelling.json").read_text())["kept"] == 6
     capsys.readouterr()

@@ -32,7 +32,8 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tokenizer.save("tokenizer.json")
     write("pqaa_train_set.json", {"1": question(), "2": question("no"), "3": question(CONTEXTS=[])})
     write("pqaa_dev_set.json", {"4": question("no")})
-    write("pqau_labelled.json", {"5": question("maybe", confidence=0.5)})
+    write("ori_pqau.json", {"5": question(None), "9": question(None), "10": question(None)})
+    write("labels.json", {"5": {"label": "maybe", "confidence": 0.5}, "9": "no"})
     write("labelling.json", {"checkpoint": "run/checkpoint_9", "kept": 1})
     for split, pmid in (("train", "6"), ("dev", "7"), ("test", "8")):
         write(f"pqal_fold0/{split}_set.json", {pmid: question()})
@@ -57,21 +58,11 @@ def test_pqaa_has_no_test_set_and_leaves_out_what_has_no_context(files) -> None:
 
 
 def test_pqau_says_who_labelled_it(files) -> None:
-    assert finetune("--subset", "pqau") == 0
-    assert ids("train") == ["5"]
+    assert finetune("--subset", "pqau", "--labels_file", "qa/labels.json") == 0
+    assert ids("train") == ["5", "9"]
     assert {path.name for path in Path("out").iterdir()} <= {"train", ".lock"}
     sources = open_sequences("out/train").params["sources"]
     assert sources["labelling"] == {"checkpoint": "run/checkpoint_9", "kept": 1}
-
-
-def test_the_official_division_of_pqaa_needs_the_official_questions(files, capsys) -> None:
-    for name in ("pqaa_train_set.json", "pqaa_dev_set.json"):
-        Path("qa", name).unlink()
-    assert finetune("--subset", "pqaa") == 2
-    assert "neither pqaa_train_set.json nor ori_pqaa.json" in capsys.readouterr().err
-    write("ori_pqaa.json", {"1": question()})
-    assert finetune("--subset", "pqaa") == 2
-    assert "1 questions, but the official split is for PQA-A's 211,269" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -81,8 +72,8 @@ def test_the_official_division_of_pqaa_needs_the_official_questions(files, capsy
         ("train", {"6": question(None)}, "PMID 6: final_decision is None"),
         ("dev", {"6": question()}, "dev_set.json: PMID 6 is in train_set.json too"),
         ("test", {"7": question()}, "test_set.json: PMID 7 is in dev_set.json too"),
-        ("train", {"6": question(CONTEXTS=[" ", ""])}, "train_set.json: PMID 6: CONTEXTS is empty"),
-        ("test", {"8": question(CONTEXTS=[])}, "test_set.json: PMID 8: CONTEXTS is empty"),
+        ("train", {"6": question(CONTEXTS=[" ", ""])}, "qa: PMID 6: CONTEXTS is empty"),
+        ("test", {"8": question(CONTEXTS=[])}, "qa: PMID 8: CONTEXTS is empty"),
         ("train", {"6": question(CONTEXTS=["b", 3])}, "PMID 6: CONTEXTS holds what is not text"),
         ("train", {"6": question(QUESTION=" ")}, "PMID 6: QUESTION is empty"),
         ("train", {"6": question(CONTEXTS="b")}, "PMID 6: no CONTEXTS, or not a list"),
