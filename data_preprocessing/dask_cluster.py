@@ -90,7 +90,7 @@ def dask_cluster(
                     n_workers=workers,
                     threads_per_worker=1,
                     host="127.0.0.1",
-                    dashboard_address=None,
+                    dashboard_address="127.0.0.1:0",  # any free port
                 )
             )
         try:
