@@ -6,9 +6,11 @@ import importlib.metadata
 import math
 import platform
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 
@@ -40,9 +42,12 @@ from modelzoo_mediswift.config.callbacks import (
 from modelzoo_mediswift.config.dump import to_yaml
 from modelzoo_mediswift.config.trainer import NEWEST, InitConfig, TrainerConfig
 from modelzoo_mediswift.data.hdf5 import SequenceSource
-from modelzoo_mediswift.data.loader import TrainLoader
+from modelzoo_mediswift.data.loader import Share, TrainLoader
+from modelzoo_mediswift.engine.base import Engine
+from modelzoo_mediswift.engine.parallel import distribute
 from modelzoo_mediswift.engine.peaks import peak_flops
 from modelzoo_mediswift.engine.precision import autocast_dtype
+from modelzoo_mediswift.engine.processes import Processes, join, started_processes
 from modelzoo_mediswift.engine.torch_engine import TorchEngine, Update
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.model.gpt3 import GPT3
@@ -87,14 +92,15 @@ def build_fit(
     init, fit = config.init, config.fit
     if fit is None:
         raise UserError("the configuration has no trainer.fit section, which training needs")
-    device = build_device(device_name)
+    processes, device = _meet(init, device_name)
+    share = Share(processes.rank, processes.count)
     model_dir = Path(init.model_dir)
-    seed = secrets.randbits(32) if init.seed is None else init.seed
-    torch.manual_seed(seed)  # dropout
+    seed = processes.same(secrets.randbits(32) if init.seed is None else init.seed)
+    torch.manual_seed(seed + processes.rank)  # dropout
 
     source = open_data(fit.train_dataloader, init.model)
-    loader = train_loader(fit.train_dataloader, source, init.model)
-    validation = validation_passes(fit.val_dataloader, init)
+    loader = train_loader(fit.train_dataloader, source, init.model, share)
+    validation = validation_passes(fit.val_dataloader, init, share)
     model = build_model(init.model, seed)
     rules = [build_sparsity_rule(block) for block in init.sparsity]
     sparsity = Masking(model, rules, seed) if rules else None
@@ -108,13 +114,22 @@ def build_fit(
         check_tokenizer(checkpoint, source, path)
         if weights_only:
             revived = load_weights(init, model, checkpoint, path)
-    model.to(device)
+    module = distribute(
+        model,
+        device,
+        processes,
+        sparsity,
+        shard=init.backend.shard_parameters,
+        compiled=_compiled(init, device),
+    )
     engine = TorchEngine(
         model,
         device,
         _update(init, model, sparsity),
         autocast=_autocast(init, device),
         micro_batch_size=init.micro_batch_size,
+        module=module,
+        processes=processes,
     )
     start = 0
     if checkpoint is not None and not weights_only:
@@ -122,12 +137,50 @@ def build_fit(
         loader.load_state_dict(checkpoint.loader)
         start = checkpoint.step
     total = total_steps(init, start, len(source), fit.train_dataloader.batch_size)
+    run = make_run(
+        config,
+        source,
+        engine,
+        start=start,
+        total=total,
+        seed=seed,
+        started_from=path,
+        revived=revived,
+        sparsity=sparsity,
+    )
+    model_dir.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(
+        engine,
+        run,
+        cadence(init, start, total),
+        make_checkpointing(config, source, writes=processes.first),
+        make_callbacks(init, sparsity) if processes.first else [],
+        agree=processes.any,
+    )
+    return FitJob(trainer, loader, validation, finished=start >= total)
+
+
+def make_run(
+    config: TrainerConfig,
+    source: SequenceSource,
+    engine: Engine,
+    *,
+    start: int,
+    total: int,
+    seed: int,
+    started_from: Path | None,
+    revived: int,
+    sparsity: Masking | None,
+    other_versions: Mapping[str, str] = MappingProxyType({}),
+) -> Run:
+    """What the log says about a training run, on any device."""
     plan = make_plan(config, source.max_sequence_length)
-    run = Run(
+    model_dir = Path(config.init.model_dir)
+    return Run(
         model_dir=model_dir,
         start_step=start,
         total_steps=total,
-        log_every=init.logging.log_steps,
+        log_every=config.init.logging.log_steps,
         flops_per_token=plan.flops_per_token.total,
         dense_flops_per_token=plan.dense_flops_per_token.total,
         peak_flops=peak_flops(engine.description),
@@ -135,11 +188,11 @@ def build_fit(
             "name": model_dir.name,
             "device": engine.description,
             "seed": seed,
-            "versions": versions(),
+            "versions": versions() | dict(other_versions),
             "config": to_yaml(config),
             "plan": plan.to_dict(),
             "data": source.params or {},
-            "started_from": str(path) if path else None,
+            "started_from": str(started_from) if started_from else None,
             "revived_weights": revived,
             "sparsity": [
                 {"name": level.name, "kept": level.kept, "total": level.total}
@@ -147,21 +200,21 @@ def build_fit(
             ],
         },
     )
-    model_dir.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(
-        engine,
-        run,
-        cadence(init, start, total),
-        Checkpointing(
-            model_dir,
-            config=to_yaml(config),
-            data=source.params or {},
-            versions=versions(),
-            keep=keep.n if (keep := init.callback(KeepNCheckpoints)) else None,
-        ),
-        make_callbacks(init, sparsity),
+
+
+def make_checkpointing(
+    config: TrainerConfig, source: SequenceSource, *, writes: bool = True
+) -> Checkpointing:
+    """How a training run saves, on any device."""
+    keep = config.init.callback(KeepNCheckpoints)
+    return Checkpointing(
+        Path(config.init.model_dir),
+        config=to_yaml(config),
+        data=source.params or {},
+        versions=versions(),
+        keep=keep.n if keep else None,
+        writes=writes,
     )
-    return FitJob(trainer, loader, validation, finished=start >= total)
 
 
 def build_validate(
@@ -170,7 +223,7 @@ def build_validate(
     """Everything for `trainer.validate` of the checkpoint `path` (None: the initial weights)."""
     init = config.init
     loaders = validation_loaders(config)
-    device = build_device(device_name)
+    processes, device = _meet(init, device_name)
     model = build_model(init.model, init.seed or 0)
     step = 0
     if path is not None:
@@ -178,16 +231,38 @@ def build_validate(
         load_dense(model, checkpoint.model, path)  # zeros need no mask to be evaluated
         step = checkpoint.step
     engine = TorchEngine(
-        model.to(device),
+        model,
         device,
         autocast=_autocast(init, device),
         micro_batch_size=init.micro_batch_size,
+        module=distribute(model, device, compiled=_compiled(init, device)),  # a copy in each
+        processes=processes,
     )
     model_dir = Path(init.model_dir)
     model_dir.mkdir(parents=True, exist_ok=True)
     run = Run(model_dir, step, step, init.logging.log_steps, facts={"device": engine.description})
-    trainer = Trainer(engine, run, Cadence(step, 1), Checkpointing(model_dir), [ProgressLogger()])
-    return trainer, validation_passes(tuple(loaders), init)
+    callbacks: list[Callback] = [ProgressLogger()] if processes.first else []
+    trainer = Trainer(engine, run, Cadence(step, 1), Checkpointing(model_dir), callbacks)
+    share = Share(processes.rank, processes.count)
+    return trainer, validation_passes(tuple(loaders), init, share)
+
+
+def _meet(init: InitConfig, device_name: str) -> tuple[Processes, torch.device]:
+    """The processes of this run, joined, and this one's device."""
+    processes = started_processes()
+    if init.backend.enable_distributed and not processes.many:
+        raise UserError(
+            "trainer.init.backend.enable_distributed: start the processes with "
+            "`torchrun --nproc_per_node N run.py ...`"
+        )
+    device = build_device(device_name, processes.local_rank if processes.many else None)
+    join(processes, device)
+    return processes, device
+
+
+def _compiled(init: InitConfig, device: torch.device) -> bool:
+    asked = init.backend.compile
+    return device.type == "cuda" if asked is None else asked
 
 
 def versions() -> dict[str, str]:

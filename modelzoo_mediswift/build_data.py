@@ -10,7 +10,7 @@ from modelzoo_mediswift.config.data import DataLoaderConfig
 from modelzoo_mediswift.config.model import ModelConfig
 from modelzoo_mediswift.config.trainer import InitConfig, TrainerConfig
 from modelzoo_mediswift.data.hdf5 import SequenceSource, open_sequences
-from modelzoo_mediswift.data.loader import Batch, EvalLoader, TrainLoader
+from modelzoo_mediswift.data.loader import WHOLE, Batch, EvalLoader, Share, TrainLoader
 from modelzoo_mediswift.errors import UserError
 
 Validation = Mapping[str, Callable[[], Iterable[Batch]]]
@@ -38,7 +38,7 @@ def loader_options(config: DataLoaderConfig, model: ModelConfig) -> dict[str, An
 
 
 def train_loader(
-    config: DataLoaderConfig, source: SequenceSource, model: ModelConfig
+    config: DataLoaderConfig, source: SequenceSource, model: ModelConfig, share: Share = WHOLE
 ) -> TrainLoader:
     return TrainLoader(
         source,
@@ -48,12 +48,13 @@ def train_loader(
         num_samples=config.num_samples,
         drop_last=config.drop_last,
         pad_last=config.pad_last,
+        share=share,
         **loader_options(config, model),
     )
 
 
 def eval_loaders(
-    configs: tuple[DataLoaderConfig, ...], init: InitConfig
+    configs: tuple[DataLoaderConfig, ...], init: InitConfig, share: Share = WHOLE
 ) -> dict[str, tuple[DataLoaderConfig, EvalLoader]]:
     """A name and a loader for each validation set; opened now, to fail early."""
     loaders: dict[str, tuple[DataLoaderConfig, EvalLoader]] = {}
@@ -64,6 +65,7 @@ def eval_loaders(
             source,
             config.batch_size,
             num_samples=steps * config.batch_size if steps else config.num_samples,
+            share=share,
             **loader_options(config, init.model),
         )
         name = Path(config.data_dir[0]).name
@@ -73,9 +75,12 @@ def eval_loaders(
     return loaders
 
 
-def validation_passes(configs: tuple[DataLoaderConfig, ...], init: InitConfig) -> Validation:
+def validation_passes(
+    configs: tuple[DataLoaderConfig, ...], init: InitConfig, share: Share = WHOLE
+) -> Validation:
     """A name and a way to start a pass for each validation set."""
-    return {name: loader.__iter__ for name, (_, loader) in eval_loaders(configs, init).items()}
+    loaders = eval_loaders(configs, init, share)
+    return {name: loader.__iter__ for name, (_, loader) in loaders.items()}
 
 
 def validation_loaders(config: TrainerConfig) -> list[DataLoaderConfig]:

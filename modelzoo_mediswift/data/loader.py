@@ -26,14 +26,35 @@ class Batch(NamedTuple):
     first_position: int
     """Position of the first sample in the data order."""
     num_samples: int
-    """Rows that hold data; the rest, if pad_last, is zeros with loss mask 0."""
+    """Samples that the batch takes from the data order, over all processes. Rows without one
+    (`pad_last`, or a batch that the processes cannot divide) are zeros with loss mask 0."""
+
+
+class Share(NamedTuple):
+    """The part of every batch that one of several processes reads: equally many rows for each."""
+
+    rank: int = 0
+    processes: int = 1
+
+    def each(self, n_samples: int) -> int:
+        """Rows for each process."""
+        return -(-n_samples // self.processes)
+
+    def rows(self, n_samples: int) -> slice:
+        each = self.each(n_samples)
+        return slice(self.rank * each, (self.rank + 1) * each)
+
+
+WHOLE = Share()
 
 
 class _Request(NamedTuple):
-    """What the main process asks a worker for: one batch."""
+    """What the main process asks a worker for: its share of one batch."""
 
     position: int
+    num_samples: int  # of the whole batch
     indices: NDArray[np.int64]
+    rows: int  # at least
 
 
 class _BatchReader(Dataset):
@@ -60,7 +81,7 @@ class _BatchReader(Dataset):
             )
         except UserError as error:
             return request, str(error)
-        missing = max(0, self.pad_to - len(block))
+        missing = max(0, self.pad_to - len(block), request.rows - len(block))
         if missing:
             block = np.concatenate([block, np.zeros((missing, *block.shape[1:]), np.int32)])
         return request, torch.from_numpy(np.ascontiguousarray(block.transpose(1, 0, 2)))
@@ -70,9 +91,15 @@ class _Requests(Sampler[_Request]):
     """The batches from `start` on; `stop` None for ever."""
 
     def __init__(
-        self, order: DataOrder, batch_size: int, *, join_epochs: bool, stop: int | None
+        self,
+        order: DataOrder,
+        batch_size: int,
+        *,
+        join_epochs: bool,
+        stop: int | None,
+        share: Share = WHOLE,
     ) -> None:
-        self.order, self.batch_size = order, batch_size
+        self.order, self.batch_size, self.share = order, batch_size, share
         self.join_epochs, self.stop = join_epochs, stop
         self.start = 0
 
@@ -85,7 +112,9 @@ class _Requests(Sampler[_Request]):
                 end = min(end, (epoch + 1) * self.order.epoch_length)
             if self.stop is not None:
                 end = min(end, self.stop)
-            yield _Request(position, self.order.indices(position, end - position))
+            count = end - position
+            own = self.order.indices(position, count)[self.share.rows(count)]
+            yield _Request(position, count, own, self.share.each(count))
             position = end
 
 
@@ -113,7 +142,7 @@ class _Loader:
         self.source = source
         self.requests = requests
         self.batch_size = requests.batch_size
-        pad_to = requests.batch_size if pad_last else 0
+        pad_to = requests.share.each(requests.batch_size) if pad_last else 0
         for_workers: dict[str, Any] = {}
         if num_workers:
             for_workers = {
@@ -169,7 +198,7 @@ class _Loader:
                 loss_mask=rows[LOSS_MASK],
                 labels=rows[LABELS],
                 first_position=request.position,
-                num_samples=len(request.indices),
+                num_samples=request.num_samples,
             )
 
 
@@ -186,18 +215,20 @@ class TrainLoader(_Loader):
         shuffle_seed: int = 0,
         num_samples: int | None = None,
         drop_last: bool = True,
+        share: Share = WHOLE,
         **options: Any,
     ) -> None:
         """`options` are those of `_Loader`.
 
         With `drop_last`, samples left over at the end of an epoch open the first batch of the next,
         as in Model Zoo; without it they form a smaller batch, or with `pad_last` one padded to
-        `batch_size`. `num_samples` shrinks or extends an epoch.
+        `batch_size`. `num_samples` shrinks or extends an epoch. `batch_size` and the order are
+        those of all processes together, of which this one reads its `share`.
         """
         self.order = DataOrder(
             len(source), shuffle=shuffle, seed=shuffle_seed, num_samples=num_samples
         )
-        requests = _Requests(self.order, batch_size, join_epochs=drop_last, stop=None)
+        requests = _Requests(self.order, batch_size, join_epochs=drop_last, stop=None, share=share)
         super().__init__(source, requests, vocab_size=vocab_size, **options)
         self.samples_consumed = 0
 
@@ -245,12 +276,15 @@ class EvalLoader(_Loader):
         *,
         vocab_size: int,
         num_samples: int | None = None,
+        share: Share = WHOLE,
         **options: Any,
     ) -> None:
         """`num_samples` stops after the first so many; `options` are those of `_Loader`."""
         self.num_samples = min(len(source), num_samples or len(source))
         order = DataOrder(len(source), shuffle=False)
-        requests = _Requests(order, batch_size, join_epochs=False, stop=self.num_samples)
+        requests = _Requests(
+            order, batch_size, join_epochs=False, stop=self.num_samples, share=share
+        )
         super().__init__(source, requests, vocab_size=vocab_size, **options)
 
     def __len__(self) -> int:

@@ -91,13 +91,17 @@ class Masking:
         `step` is the number of the step that is being made, from 1 on. What a change after it
         needs of the gradients is kept until then.
         """
+        gradients, masks = [], []
         for parameter in self.parameters:
             gradient = parameter.weight.grad
             if gradient is None:
                 continue
             if parameter.algorithm.needs_gradient(step):
                 self._gradients[parameter.name] = gradient.clone()
-            gradient.mul_(parameter.mask)
+            gradients.append(gradient)
+            masks.append(parameter.mask)
+        if gradients:
+            torch._foreach_mul_(gradients, masks)
 
     @torch.no_grad()
     def change_masks(self, step: int) -> list[SparseParameter]:
