@@ -18,6 +18,7 @@ from data_preprocessing.bpe import (
     tokenizer_sha256,
 )
 from data_preprocessing.records import read_batches
+from data_preprocessing.shuffle import shuffled_order
 from data_preprocessing.token_store import TokenStore, tokenize_file
 from data_preprocessing.write_hdf5 import (
     SAMPLES_PER_FILE,
@@ -34,25 +35,6 @@ LAYOUTS = ("sample", "corpus")
 PACKINGS = ("concatenate", "best_fit")
 SPLITS = ("train", "validation")
 _BLOCK_SAMPLES = 256
-
-
-def shuffled_order(count: int, seed: int) -> NDArray[np.int64]:
-    """A permutation of range(count) that depends on nothing but the two numbers.
-
-    Sorts by a hash of a counter: NumPy does not promise that its own generators give the same
-    permutation in every version.
-    """
-    start = _mixed(np.array([seed % 2**64], np.uint64))
-    counter = np.arange(count, dtype=np.uint64)
-    return np.argsort(_mixed(np.add(start, counter, dtype=np.uint64)), kind="stable")
-
-
-def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """SplitMix64 (Steele et al. 2014), a one-to-one function that looks random."""
-    z = (numbers + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
 
 
 def join_documents(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from data_preprocessing.only_one import only_one
-from data_preprocessing.pmid_lists import read_pmids
+from data_preprocessing.pmid_lists import pmid_file, read_pmids
 from data_preprocessing.records import replacing
 from data_preprocessing.run_config import RunConfig
 from data_preprocessing.write_hdf5 import file_sha256
@@ -109,7 +109,7 @@ class _Run:
         from data_preprocessing.merge_texts import TextRules
 
         settings = _settings(self.config.merge)
-        exclude = [Path(path) for path in settings.pop("exclude_pmids")]
+        exclude = [pmid_file(name) for name in settings.pop("exclude_pmids")]
         against = tuple(Path(path) for path in settings.pop("decontaminate"))
         rules = TextRules(
             duplicates=settings.pop("duplicates"),
@@ -161,16 +161,19 @@ class _Run:
         for section in self.config.finetune:
             settings = _settings(section)
             task, path = settings.pop("task"), Path(settings.pop("input"))
-            folder = self.out / "finetune" / task
+            folder = self.out / "finetune" / section.folder
             inputs = sorted(path.rglob("*")) if path.is_dir() else [path]
             inputs = [file for file in inputs if file.is_file()] + [self.tokenizer_file]
+            if (labels := settings.pop("labels_file")) is not None:
+                settings["labels_file"] = Path(labels)
+                inputs.append(Path(labels))
 
             def write() -> dict[str, Any]:
                 return _of_splits(
                     finetune_task(task, path, self.tokenizer_file, folder, **settings)  # noqa: B023
                 )
 
-            self._stage(f"finetune {task}", section, inputs, folder, write, resumes=True)
+            self._stage(f"finetune {section.folder}", section, inputs, folder, write, resumes=True)
 
     def card(self) -> None:
         from data_preprocessing.card import write_card

@@ -72,7 +72,7 @@ class Merge(Section):
     validation_share: Probability = 0.03
     seed: Seed = 0
     exclude_pmids: Annotated[tuple[PathText, ...], ListOnly] = ()
-    """Files of PMIDs, such as PubMedQA's test_ground_truth.json."""
+    """`pubmedqa`, `hoc` (the lists that come with the project), or files of PMIDs."""
     languages: Annotated[tuple[Text, ...] | None, ListOnly] = None
     licences: Annotated[tuple[Text, ...] | None, ListOnly] = None
     """Of full texts; PubMed states none for abstracts."""
@@ -94,6 +94,8 @@ class Tokenizer(Section):
     path: PathText | None = None
     vocab_size: PositiveInt = 42384
     max_documents: PositiveInt | None = None
+    """Train on a sample of so many, as many of each source, by year."""
+    seed: Seed = 0
 
 
 class Pack(Section):
@@ -113,13 +115,22 @@ class Pack(Section):
 class Finetune(Section):
     """A task's examples to HDF5."""
 
-    task: Annotated[Literal["pubmedqa"], expected("pubmedqa")]
+    task: Annotated[Literal["pubmedqa", "hoc"], expected("pubmedqa or hoc")]
     input: PathText
     max_sequence_length: PositiveInt
     num_virtual_tokens: NonNegativeInt | None = None
     vocab_size: PositiveInt | None = None
-    fold: NonNegativeInt = 0
-    include_long_answer: Flag = False
+    subset: Annotated[Literal["pqal", "pqaa", "pqau"] | None, expected("pqal, pqaa or pqau")] = None
+    """Of PubMedQA; pqal unless said otherwise."""
+    labels_file: PathText | None = None
+    """For pqau: JSON of PMID to label."""
+    fold: NonNegativeInt | None = None
+    include_long_answer: Flag | None = None
+
+    @property
+    def folder(self) -> str:
+        """Of its own, in finetune/."""
+        return self.task if self.subset in (None, "pqal") else f"{self.task}_{self.subset}"
 
 
 _Empty = BeforeValidator(lambda value: {} if value is None else value)
@@ -141,6 +152,13 @@ class RunConfig(Section):
     def _has_inputs(self) -> "RunConfig":
         if self.sample is None and self.fetch is None and not self.parse.inputs:
             raise problem("nothing to read: expected `fetch`, `sample` or `parse: {inputs: [...]}`")
+        return self
+
+    @model_validator(mode="after")
+    def _has_one_of_each_task(self) -> "RunConfig":
+        folders = [section.folder for section in self.finetune]
+        if len(set(folders)) < len(folders):
+            raise problem("finetune: the same task and subset twice")
         return self
 
 

@@ -13,9 +13,11 @@ from pathlib import Path
 from types import MappingProxyType
 
 import torch
+from torch import Tensor
 
 from modelzoo_mediswift.build_data import (
     Validation,
+    group_window,
     open_data,
     train_loader,
     validation_loaders,
@@ -26,24 +28,28 @@ from modelzoo_mediswift.build_model import (
     build_model,
     build_schedule,
     build_sparsity_rule,
+    train_only,
 )
-from modelzoo_mediswift.checkpoint.densify import load_dense
+from modelzoo_mediswift.checkpoint.densify import load_dense, with_prompt
 from modelzoo_mediswift.checkpoint.directory import (
     Checkpoint,
     load_checkpoint,
     newest_checkpoint,
 )
+from modelzoo_mediswift.checkpoint.revival import Revival, RevivalInit, load_places
 from modelzoo_mediswift.config.callbacks import (
-    DensifyOnLoad,
     KeepNCheckpoints,
     LoadCheckpointStates,
     LogSparsity,
 )
 from modelzoo_mediswift.config.dump import to_yaml
+from modelzoo_mediswift.config.fine_tuning import DensifyOnLoad
+from modelzoo_mediswift.config.fine_tuning import EarlyStopping as EarlyStoppingConfig
 from modelzoo_mediswift.config.trainer import NEWEST, InitConfig, TrainerConfig
 from modelzoo_mediswift.data.hdf5 import SequenceSource
 from modelzoo_mediswift.data.loader import Share, TrainLoader
 from modelzoo_mediswift.engine.base import Engine
+from modelzoo_mediswift.engine.energy import energy_meters
 from modelzoo_mediswift.engine.parallel import distribute
 from modelzoo_mediswift.engine.peaks import peak_flops
 from modelzoo_mediswift.engine.precision import autocast_dtype
@@ -54,13 +60,16 @@ from modelzoo_mediswift.model.gpt3 import GPT3
 from modelzoo_mediswift.model.tensors import load_tensors
 from modelzoo_mediswift.optim.adamw import AdamW
 from modelzoo_mediswift.plan.plan import make_plan
-from modelzoo_mediswift.sparsity.levels import levels, levels_by_kind
+from modelzoo_mediswift.sparsity.levels import levels, levels_by_kind, masks_sha256
 from modelzoo_mediswift.sparsity.masking import Masking
 from modelzoo_mediswift.trainer.callbacks.base import Callback, Run
 from modelzoo_mediswift.trainer.callbacks.jsonl_log import JsonLog
 from modelzoo_mediswift.trainer.callbacks.progress import ProgressLogger
+from modelzoo_mediswift.trainer.callbacks.revived_moved import RevivedMoved
+from modelzoo_mediswift.trainer.callbacks.run_record import RunRecord
 from modelzoo_mediswift.trainer.callbacks.sparsity_table import SparsityTable
 from modelzoo_mediswift.trainer.checkpointing import Checkpointing, engine_state
+from modelzoo_mediswift.trainer.early_stopping import EarlyStopping
 from modelzoo_mediswift.trainer.trainer import Cadence, Trainer
 
 
@@ -99,7 +108,7 @@ def build_fit(
     torch.manual_seed(seed + processes.rank)  # dropout
 
     source = open_data(fit.train_dataloader, init.model)
-    loader = train_loader(fit.train_dataloader, source, init.model, share)
+    loader = train_loader(fit.train_dataloader, source, init.model, group_window(init), share)
     validation = validation_passes(fit.val_dataloader, init, share)
     model = build_model(init.model, seed)
     rules = [build_sparsity_rule(block) for block in init.sparsity]
@@ -109,11 +118,13 @@ def build_fit(
     checkpoint = load_checkpoint(path) if path else None
     states = load_states or load_states_of(init)
     weights_only = states == "model" and path is not None and path.parent != model_dir
-    revived = 0
+    revival = Revival()
     if checkpoint is not None and path is not None:
         check_tokenizer(checkpoint, source, path)
         if weights_only:
-            revived = load_weights(init, model, checkpoint, path)
+            revival = load_weights(init, model, checkpoint, path, seed)
+    revived = revived_places(model, revival, path)
+    train_only(init, model)
     module = distribute(
         model,
         device,
@@ -144,20 +155,33 @@ def build_fit(
         start=start,
         total=total,
         seed=seed,
-        started_from=path,
-        revived=revived,
+        path=path,
+        checkpoint=checkpoint,
+        revival=revival,
         sparsity=sparsity,
     )
     model_dir.mkdir(parents=True, exist_ok=True)
+    if processes.first:
+        Revival(revived).save(model_dir)
+    stopping = early_stopping(init, model_dir, start)
+    # Made by all processes, since some ask for whole masks, and used by one. Revived weights are
+    # counted where they are whole.
+    callbacks = [
+        *([RevivedMoved(model, revived)] if revived and not init.backend.shard_parameters else []),
+        *make_callbacks(init, sparsity),
+        RunRecord(loader.padding, energy_meters(device.type)),
+    ]
     trainer = Trainer(
         engine,
         run,
         cadence(init, start, total),
         make_checkpointing(config, source, writes=processes.first),
-        make_callbacks(init, sparsity) if processes.first else [],
+        callbacks if processes.first else [],
+        stopping,
         agree=processes.any,
     )
-    return FitJob(trainer, loader, validation, finished=start >= total)
+    done = start >= total or (stopping is not None and stopping.exhausted)
+    return FitJob(trainer, loader, validation, finished=done)
 
 
 def make_run(
@@ -168,8 +192,9 @@ def make_run(
     start: int,
     total: int,
     seed: int,
-    started_from: Path | None,
-    revived: int,
+    path: Path | None,
+    checkpoint: Checkpoint | None,
+    revival: Revival,
     sparsity: Masking | None,
     other_versions: Mapping[str, str] = MappingProxyType({}),
 ) -> Run:
@@ -192,8 +217,11 @@ def make_run(
             "config": to_yaml(config),
             "plan": plan.to_dict(),
             "data": source.params or {},
-            "started_from": str(started_from) if started_from else None,
-            "revived_weights": revived,
+            "data_fingerprint": source.fingerprint,
+            "masks_sha256": masks_sha256(sparsity.parameters) if sparsity else None,
+            "started_from": str(path) if path else None,
+            "started_from_sha256": checkpoint.sha256 if checkpoint else None,
+            **revival.facts(),
             "sparsity": [
                 {"name": level.name, "kept": level.kept, "total": level.total}
                 for level in (levels(sparsity.parameters) if sparsity else [])
@@ -271,6 +299,7 @@ def versions() -> dict[str, str]:
         "modelzoo-mediswift": importlib.metadata.version("modelzoo-mediswift"),
         "torch": torch.__version__,
         "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in ("numpy", "h5py", "safetensors")},
     }
 
 
@@ -295,13 +324,39 @@ def load_states_of(init: InitConfig) -> str:
     return callback.load_checkpoint_states if callback else "all"
 
 
-def load_weights(init: InitConfig, model: GPT3, checkpoint: Checkpoint, path: Path) -> int:
-    """Take the weights of another run's checkpoint; returns how many were revived."""
-    if init.callback(DensifyOnLoad):
-        return load_dense(model, checkpoint.model, path)
+def load_weights(
+    init: InitConfig, model: GPT3, checkpoint: Checkpoint, path: Path, seed: int
+) -> Revival:
+    """Take the weights of another run's checkpoint; returns what was revived.
+
+    Without DensifyOnLoad the checkpoint's masks are taken too and stay. A soft prompt that it does
+    not have keeps its initial values.
+    """
+    densify = init.callback(DensifyOnLoad)
+    if densify:
+        given = seed if densify.seed is None else densify.seed
+        where = RevivalInit(densify.init, densify.scale, given)
+        return load_dense(model, checkpoint.model, path, where)
     strict = not init.checkpoint.disable_strict_checkpoint_loading
-    load_tensors(model, checkpoint.model, strict)
-    return 0
+    load_tensors(model, with_prompt(model, checkpoint.model), strict)
+    return Revival()
+
+
+def revived_places(model: GPT3, revival: Revival, path: Path | None) -> dict[str, Tensor]:
+    """What this run revived, or the run that it continues or takes its weights from."""
+    if revival.revived or path is None:
+        return revival.revived
+    return load_places(model, path.parent)
+
+
+def early_stopping(init: InitConfig, model_dir: Path, start: int) -> EarlyStopping | None:
+    """What watches the validation set, with what it knows up to step `start`."""
+    asked = init.callback(EarlyStoppingConfig)
+    if asked is None:
+        return None
+    stopping = EarlyStopping(model_dir, asked.monitor, asked.patience, asked.min_delta)
+    stopping.take_up(start)
+    return stopping
 
 
 def check_tokenizer(checkpoint: Checkpoint, source: SequenceSource, path: Path) -> None:

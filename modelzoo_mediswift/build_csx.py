@@ -13,6 +13,7 @@ import torch
 from modelzoo_mediswift import build, build_data, build_model
 from modelzoo_mediswift.checkpoint.densify import load_dense
 from modelzoo_mediswift.checkpoint.directory import load_checkpoint
+from modelzoo_mediswift.checkpoint.revival import Revival
 from modelzoo_mediswift.config.data import DataLoaderConfig
 from modelzoo_mediswift.config.model import ModelConfig
 from modelzoo_mediswift.config.trainer import InitConfig, TrainerConfig
@@ -21,6 +22,7 @@ from modelzoo_mediswift.data.loader import Batch, EvalLoader, TrainLoader
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.trainer.callbacks.base import Run
 from modelzoo_mediswift.trainer.callbacks.progress import ProgressLogger
+from modelzoo_mediswift.trainer.callbacks.run_record import RunRecord
 from modelzoo_mediswift.trainer.checkpointing import Checkpointing, engine_state
 from modelzoo_mediswift.trainer.trainer import Cadence, Trainer
 
@@ -61,6 +63,7 @@ def compile_for_csx(config: TrainerConfig, mode: str) -> Sequence[Compiled]:
     backend = assemble.csx_backend(config.init, Path(config.init.model_dir) / LOGS)
     with backend.device:
         model = UninitializedGPT3(**build_model.model_arguments(config.init.model, 0))
+    build_model.train_only(config.init, model)
     engine = assemble.make_engine(config, backend, model, trains)
     return assemble.compile_programs(config, engine, names)
 
@@ -94,11 +97,12 @@ def build_fit(
     weights_only = states == "model" and path is not None and path.parent != model_dir
 
     model = TracedGPT3(**build_model.model_arguments(init.model, seed))
-    revived = 0
+    revival = Revival()
     if checkpoint is not None and path is not None:
         build.check_tokenizer(checkpoint, source, path)
         if weights_only:
-            revived = build.load_weights(init, model, checkpoint, path)
+            revival = build.load_weights(init, model, checkpoint, path, seed)
+    build_model.train_only(init, model)
     backend = (make_backend or assemble.csx_backend)(init, model_dir / LOGS)
     engine = assemble.make_engine(config, backend, model, True)
     start = 0
@@ -114,20 +118,25 @@ def build_fit(
         start=start,
         total=total,
         seed=seed,
-        started_from=path,
-        revived=revived,
+        path=path,
+        checkpoint=checkpoint,
+        revival=revival,
         sparsity=None,  # the masks are on the system
         other_versions={"cerebras-pytorch": assemble.RELEASE},
     )
     model_dir.mkdir(parents=True, exist_ok=True)
+    revival.save(model_dir)
+    stopping = build.early_stopping(init, model_dir, start)
     trainer = Trainer(
         engine,
         run,
         build.cadence(init, start, total),
         build.make_checkpointing(config, source),
-        build.make_callbacks(init, None),
+        [*build.make_callbacks(init, None), RunRecord()],
+        stopping,
     )
-    return CsxFitJob(trainer, loader, validation, finished=start >= total)
+    done = start >= total or (stopping is not None and stopping.exhausted)
+    return CsxFitJob(trainer, loader, validation, finished=done)
 
 
 def build_validate(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 
+from modelzoo_mediswift.config.fine_tuning import TrainOnly
 from modelzoo_mediswift.config.model import Initializer as InitializerConfig
 from modelzoo_mediswift.config.model import ModelConfig
 from modelzoo_mediswift.config.optimizer import Scheduler as SchedulerConfig
@@ -98,6 +100,23 @@ def _updates(config: EveryFreq | AtSteps | None) -> sparsity_schedules.Updates:
     if isinstance(config, AtSteps):
         return sparsity_schedules.Listed(frozenset(config.steps))
     return sparsity_schedules.Every(config.freq, config.start, config.stop)
+
+
+def train_only(init: InitConfig, model: GPT3) -> None:
+    """Freeze what the callback TrainOnly does not name; UserError where it names nothing."""
+    asked = init.callback(TrainOnly)
+    if asked is None:
+        return
+    chosen = []
+    for name, parameter in model.named_parameters():
+        trains = any(fnmatchcase(name, glob) for glob in asked.param_filter)
+        parameter.requires_grad_(trains)
+        chosen += [name] if trains else []
+    if not chosen:
+        raise UserError(
+            f"TrainOnly: no parameter matches {', '.join(asked.param_filter)} "
+            "(the soft prompt is prompt_embedding.weight, and needs num_virtual_tokens)"
+        )
 
 
 def build_device(name: str, number: int | None = None) -> torch.device:

@@ -45,6 +45,7 @@ class Checkpoint:
     data: dict[str, Any] = field(default_factory=dict)  # data_params.json of the training data
     config: str = ""  # the run's resolved YAML
     versions: dict[str, str] = field(default_factory=dict)
+    sha256: str | None = None  # of the model's file, once it is one
 
 
 def save_checkpoint(checkpoint: Checkpoint, model_dir: Path) -> Path:
@@ -103,6 +104,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             data=meta["data"],
             config=meta["config"],
             versions=meta["versions"],
+            sha256=hashes[MODEL_FILE],
         )
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise DamagedCheckpoint(path, str(error)) from error
@@ -140,9 +142,11 @@ def step_of(path: Path) -> int:
     return int(match[1]) if match else -1
 
 
-def keep_newest(model_dir: Path, count: int) -> None:
-    """Delete all but the newest `count` checkpoints."""
+def keep_newest(model_dir: Path, count: int, best: int | None = None) -> None:
+    """Delete all but the newest `count` checkpoints and the one of step `best`."""
     for path in list_checkpoints(model_dir)[:-count]:
+        if step_of(path) == best:
+            continue
         # Renamed first, so that a half-deleted one is never taken for whole.
         doomed = path.with_name(f".{path.name}.deleting")
         path.rename(doomed)

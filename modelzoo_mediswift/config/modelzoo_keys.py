@@ -196,7 +196,10 @@ CALLBACKS: Mapping[str, str] = {
     "ScopedValidateFlags": "write ScopedTrainFlags",
     "DebugArgsPath": "debug arguments are the appliance's",
     "Lora": "fine-tuning is dense, as in the paper",
-    "SelectiveGrad": "every weight that is not masked trains",
+    "SelectiveGrad": (
+        "from a file it can only train the outliers of a matrix; write TrainOnly to choose "
+        "parameters"
+    ),
     "WeightCompression": "checkpoints are not compressed",
     "CountParams": "`mediswift plan` counts them",
     "NaNChecker": "the loss is always checked",

@@ -37,6 +37,10 @@ class Processes:
         """The sum of a number that the host knows, without waiting for a device."""
         return int(self.sum(torch.tensor(number))) if self.many else number
 
+    def sum_numbers(self, *numbers: int) -> list[int]:
+        """`sum_number` of several at once."""
+        return self.sum(torch.tensor(numbers)).tolist() if self.many else list(numbers)
+
     def any(self, flag: bool) -> bool:
         """Whether the flag is set in some process."""
         return self.sum_number(int(flag)) > 0

@@ -170,10 +170,12 @@ class TorchEngine:
         for i in range(update.grad_accum_steps):
             batch = next(batches)
             first = batch.first_position if i == 0 else first
-            n_tokens += batch.input_ids.numel() * self.processes.count
             # The mean over the tokens that count, in all processes; a batch without any has
             # loss zero.
-            counted = self.processes.sum_number(int(batch.loss_mask.sum()))
+            fed, counted = self.processes.sum_numbers(
+                batch.input_ids.numel(), int(batch.loss_mask.sum())
+            )
+            n_tokens += fed
             divisor = update.grad_accum_steps * max(counted, 1)
             pieces = list(self._pieces(batch))
             for k, (ids, targets, positions) in enumerate(pieces, 1):

@@ -83,8 +83,12 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         hidden_gradient, weight_gradient = ctx.saved_tensors
-        scale = gradients[0]
-        return hidden_gradient * scale, weight_gradient * scale, None, None, None
+        for_hidden, for_weight = ctx.needs_input_grad[:2]
+        return (
+            hidden_gradient * gradients[0] if for_hidden else None,
+            weight_gradient * gradients[0] if for_weight else None,
+            *(None, None, None),
+        )
 
 
 def _forward(

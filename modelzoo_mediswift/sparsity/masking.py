@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +36,12 @@ class SparseParameter:
     @property
     def mask(self) -> Tensor:
         return self.module.get_buffer(self.attribute + MASK_SUFFIX)
+
+    @property
+    def whole_mask(self) -> Tensor:
+        """The mask; where each process holds a share of it, all of them must ask."""
+        shares: Any = self.mask
+        return shares.full_tensor() if hasattr(shares, "full_tensor") else shares
 
 
 class Masking:

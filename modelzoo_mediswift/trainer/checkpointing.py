@@ -29,7 +29,10 @@ class Checkpointing:
     keep: int | None = None  # None: all
     writes: bool = True  # of several processes one does
 
-    def save(self, step: int, state: EngineState, loader: dict[str, Any]) -> Path:
+    def save(
+        self, step: int, state: EngineState, loader: dict[str, Any], best: int | None = None
+    ) -> Path:
+        """Save, and delete what is too old, but for the checkpoint of step `best`."""
         if not self.writes:
             return step_path(self.model_dir, step)
         training = _prefixed("optimizer", state.optimizer) | _prefixed("rng", state.rng)
@@ -46,7 +49,7 @@ class Checkpointing:
             self.model_dir,
         )
         if self.keep is not None:
-            keep_newest(self.model_dir, self.keep)
+            keep_newest(self.model_dir, self.keep, best)
         return path
 
 
