@@ -7,13 +7,15 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from data_preprocessing.moses import moses_decoder, moses_normalizer, moses_pre_tokenizer
-from data_preprocessing.records import read_batches, replacing
+from data_preprocessing.records import replacing
+from data_preprocessing.tokenizer_sample import chosen_rows, texts_of
 from modelzoo_mediswift.errors import UserError
 
 END_OF_TEXT = "<|endoftext|>"
@@ -70,33 +72,29 @@ def train_tokenizer_from_parquet(
     out: Path,
     vocab_size: int = VOCAB_SIZE,
     max_documents: int | None = None,
-) -> dict[str, int]:
+    seed: int = 0,
+) -> dict[str, Any]:
     """Train on `records_dir`/train.parquet, write tokenizer.json to `out`, return the counts.
 
-    With `max_documents`, on so many documents, evenly spread over the file.
+    With `max_documents`, on a sample of so many: as many of each source, spread over the years as
+    the source's documents are, those of a stratum chosen by `seed` (see `tokenizer_sample`).
 
     Raises:
         UserError: the file is missing, damaged or without documents, or `vocab_size` is too small.
     """
     path = records_dir / "train.parquet"
-    total = sum(batch.num_rows for batch in read_batches(path, ["version"]))
-    if total == 0:
+    chosen, by_source = chosen_rows(path, max_documents, seed)
+    count = by_source.total()
+    if count == 0:
         raise UserError(f"{path}: no documents to train a tokenizer on")
-    wanted = min(total, max_documents or total)
-    tokenizer = train_tokenizer(_spread_texts(path, wanted, total), vocab_size, length=wanted)
+    texts = (document_text(title, text) for title, text in texts_of(path, chosen))
+    tokenizer = train_tokenizer(texts, vocab_size, length=count)
     save_tokenizer(tokenizer, out)
-    return {"documents": wanted, "vocab_size": tokenizer.get_vocab_size()}
-
-
-def _spread_texts(path: Path, wanted: int, total: int) -> Iterator[str]:
-    """The texts of `wanted` of the `total` rows of a Parquet file, at even distances."""
-    row = 0
-    for batch in read_batches(path, ["title", "text"]):
-        titles, texts = batch.column("title").to_pylist(), batch.column("text").to_pylist()
-        for title, text in zip(titles, texts, strict=True):
-            if row * wanted // total != (row - 1) * wanted // total:
-                yield document_text(title, text)
-            row += 1
+    return {
+        "documents": count,
+        "sources": dict(sorted(by_source.items())),
+        "vocab_size": tokenizer.get_vocab_size(),
+    }
 
 
 def save_tokenizer(tokenizer: Tokenizer, path: Path) -> None:

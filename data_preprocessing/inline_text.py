@@ -7,8 +7,11 @@ from typing import Any
 
 def collapse(text: str) -> str:
     """Return `text` in NFC with every run of white space (also no-break and thin) as one space."""
-    text = " ".join(text.split())
-    return text if text.isascii() else unicodedata.normalize("NFC", text)
+    if text.isascii():
+        if text.isprintable() and "  " not in text:  # four times as fast as splitting it
+            return text.strip(" ")
+        return " ".join(text.split())
+    return unicodedata.normalize("NFC", " ".join(text.split()))
 
 
 def local_name(element: Any) -> str:

@@ -1,6 +1,7 @@
-"""One run at a time on an output folder."""
+"""One run at a time on what it writes."""
 
 import fcntl
+import glob
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,25 +11,40 @@ from modelzoo_mediswift.errors import UserError
 
 
 @contextmanager
-def only_one(folder: Path) -> Iterator[None]:
-    """Hold `folder` (made if need be) for this process; a killed process lets go of it at once.
+def only_one(path: Path, *, is_file: bool = False) -> Iterator[None]:
+    """Hold a folder (made if need be), or a file to write, for this process.
 
+    A killed process lets go of it at once. The temporary files that it left, or a worker that was
+    killed meanwhile, are removed.
     Raises UserError if another run holds it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a+", encoding="ascii") as lock:
+    folder = path.parent if is_file else path
+    name = f".{path.name}.lock" if is_file else ".lock"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise UserError(f"{folder}: is a file, expected a folder") from None
+    with (folder / name).open("a+", encoding="ascii") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
             holder = lock.read().strip() or "unknown"
             raise UserError(
-                f"{folder}: another run (process {holder}) is writing here; "
-                "wait for it, or choose another folder"
+                f"{path}: another run (process {holder}) is writing here; "
+                "wait for it, or choose another place"
             ) from None
-        for left in folder.glob(".*.tmp"):  # by a run that was killed: nobody else writes here
-            left.unlink()
+        temporary = f".{glob.escape(path.name)}.*.tmp" if is_file else ".*.tmp"
+        _remove(folder, temporary)
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
         lock.flush()
-        yield
+        try:
+            yield
+        finally:
+            _remove(folder, temporary)
+
+
+def _remove(folder: Path, pattern: str) -> None:
+    for left in folder.glob(pattern):  # nobody else writes here
+        left.unlink(missing_ok=True)

@@ -17,7 +17,9 @@ from data_preprocessing.bpe import (
     load_tokenizer,
     tokenizer_sha256,
 )
+from data_preprocessing.executor import Executor, Local
 from data_preprocessing.records import read_batches
+from data_preprocessing.shuffle import shuffled_order
 from data_preprocessing.token_store import TokenStore, tokenize_file
 from data_preprocessing.write_hdf5 import (
     SAMPLES_PER_FILE,
@@ -34,25 +36,6 @@ LAYOUTS = ("sample", "corpus")
 PACKINGS = ("concatenate", "best_fit")
 SPLITS = ("train", "validation")
 _BLOCK_SAMPLES = 256
-
-
-def shuffled_order(count: int, seed: int) -> NDArray[np.int64]:
-    """A permutation of range(count) that depends on nothing but the two numbers.
-
-    Sorts by a hash of a counter: NumPy does not promise that its own generators give the same
-    permutation in every version.
-    """
-    start = _mixed(np.array([seed % 2**64], np.uint64))
-    counter = np.arange(count, dtype=np.uint64)
-    return np.argsort(_mixed(np.add(start, counter, dtype=np.uint64)), kind="stable")
-
-
-def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """SplitMix64 (Steele et al. 2014), a one-to-one function that looks random."""
-    z = (numbers + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
 
 
 def join_documents(
@@ -126,12 +109,14 @@ def pack_corpus(
     compression: str | None = None,
     packing: str = "concatenate",
     workers: int = 1,
+    executor: Executor | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Pack ``train.parquet`` and ``validation.parquet`` into `out_dir`/train and /validation.
 
     Returns each split's data_params.json. A split that is there already, made from the same files
     with the same settings, is left as it is; one that was interrupted is continued with the tokens
-    it had, in ``.SPLIT.tokens``. The files are the same to the byte for any number of `workers`.
+    it had, in ``.SPLIT.tokens``. The files are the same to the byte for any number of local
+    `workers`, or on the `executor` that takes their place.
     Raises UserError if a split is another one's, or if there is nothing to train on.
     """
     if layout not in LAYOUTS:
@@ -143,6 +128,7 @@ def pack_corpus(
     if max_sequence_length < 1 or samples_per_file < 1:
         raise UserError("max_sequence_length and samples_per_file: expected positive numbers")
     tokenizer = load_tokenizer(tokenizer_path)
+    jobs = executor or Local(workers)
     done = {}
     for split in SPLITS:
         path = records_dir / f"{split}.parquet"
@@ -162,7 +148,7 @@ def pack_corpus(
         if params is None:
             scratch = out_dir / f".{split}.tokens"
             made_from = {key: wanted[key] for key in ("tokenizer_sha256", "sources")}
-            documents = tokenize_file(path, tokenizer_path, scratch, made_from, workers)
+            documents = tokenize_file(path, tokenizer_path, scratch, made_from, jobs)
             if documents.lengths.sum() == 0:
                 shutil.rmtree(scratch)
                 if split == "train":

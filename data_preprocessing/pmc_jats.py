@@ -3,6 +3,7 @@
 import csv
 import re
 import tarfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -11,10 +12,19 @@ from typing import Any
 from lxml import etree
 
 from data_preprocessing import jats_metadata as metadata
-from data_preprocessing.byte_streams import head_of, open_bytes, root_element, to_utf8, utf8_chunks
+from data_preprocessing.byte_streams import (
+    CHUNK_BYTES,
+    encoding_of,
+    head_of,
+    open_bytes,
+    root_element,
+    to_utf8,
+    utf8_chunks,
+)
 from data_preprocessing.inline_text import local_name
-from data_preprocessing.jats_tables import LARGE, without_tables
-from data_preprocessing.jats_text import KEPT, LedgerError, article_text
+from data_preprocessing.jats_cut import without_unread
+from data_preprocessing.jats_rules import JatsOptions
+from data_preprocessing.jats_text import ALL_KEPT, KEPT, LedgerError, article_text
 from data_preprocessing.records import PMC_FULLTEXT, RETRACTED, Record
 from data_preprocessing.xml_reading import (
     MAX_RECORD_BYTES,
@@ -28,6 +38,12 @@ from modelzoo_mediswift.errors import UserError
 ROOTS = ("article", "pmc-articleset", "OAI-PMH")
 """A single article; what efetch and PMC's OAI service answer with."""
 _FOREIGN_NAMESPACES = ("{http://www.w3.org/", "{http://www.niso.org/schemas/ali")
+_AT_ONCE = 8 << 20
+"""Files up to this size are read whole; nearly all articles are smaller by far."""
+_PROLOG = 1 << 16  # where an article begins, at the latest, and ends, for `_Reader.only`
+_EPILOG = 1 << 10
+MAX_TABLE_TEXT = 4 << 20
+"""In longer articles the tables are data; they are left out whatever the option says."""
 _PMCID_IN_NAME = re.compile(r"PMC(\d{1,18})(?!\d)")
 
 
@@ -40,7 +56,9 @@ class ListedArticle:
     retracted: bool
 
 
-def read_jats(path: Path, log: ReadLog | None = None) -> Iterator[Record]:
+def read_jats(
+    path: Path, log: ReadLog | None = None, options: JatsOptions | None = None
+) -> Iterator[Record]:
     """Stream the article or articles of a JATS file (plain or gzip).
 
     `log` collects counts: `records`, `damaged_record`, and the ledger of paragraphs, summed
@@ -50,19 +68,24 @@ def read_jats(path: Path, log: ReadLog | None = None) -> Iterator[Record]:
         UserError: after the last readable article, if the file is truncated or damaged; at
             once, if it is not JATS.
     """
-    log = log if log is not None else ReadLog()
+    reader = _Reader(log if log is not None else ReadLog(), options or JatsOptions(), {})
+    if path.stat().st_size <= _AT_ONCE and (record := reader.only(path.read_bytes(), path.name)):
+        yield record
+        return
     root = root_element(head_of(path))
     if root not in ROOTS:
         raise UserError(
             f"{path}: root element {root or 'missing'}; expected one of {', '.join(ROOTS)}"
         )
-    splitter = RecordSplitter(path, root, ("article",), log)
+    splitter = RecordSplitter(path, root, ("article",), reader.log)
     for _, raw in splitter.records(utf8_chunks(path)):
-        if record := _read_article(raw, path.name, log, {}):
+        if record := reader.article(raw, path.name):
             yield record
 
 
-def read_jats_tar(path: Path, log: ReadLog | None = None) -> Iterator[Record]:
+def read_jats_tar(
+    path: Path, log: ReadLog | None = None, options: JatsOptions | None = None
+) -> Iterator[Record]:
     """Stream the articles of a .tar or .tar.gz of JATS files, in the archive's order.
 
     Nothing is extracted to disk. Members with absolute names, "..", and links or devices are
@@ -74,8 +97,11 @@ def read_jats_tar(path: Path, log: ReadLog | None = None) -> Iterator[Record]:
         UserError: after the last readable article, if the archive is truncated or damaged.
     """
     log = log if log is not None else ReadLog()
-    listed = read_filelist(filelist_of(path))
+    reader = _Reader(log, options or JatsOptions(), read_filelist(filelist_of(path)))
     for name, data in _members(path, log):
+        if record := reader.only(data, name):
+            yield record
+            continue
         document = to_utf8(data)
         if root_element(document[: 1 << 16]) not in ROOTS:
             log.damaged(f"{path.name}: {name}: not a JATS article")
@@ -83,7 +109,7 @@ def read_jats_tar(path: Path, log: ReadLog | None = None) -> Iterator[Record]:
         splitter = RecordSplitter(Path(name), "article", ("article",), log)
         try:
             for _, raw in splitter.records([document]):
-                if record := _read_article(raw, name, log, listed):
+                if record := reader.article(raw, name):
                     yield record
         except UserError:
             continue  # a truncated member: already counted as damaged
@@ -98,7 +124,7 @@ class _ArchiveBytes:
 
     def read(self, size: int) -> bytes:
         data: bytes = self._stream.read(size)
-        self._last = (self._last + data)[-tarfile.BLOCKSIZE :]
+        self._last = (self._last + data[-tarfile.BLOCKSIZE :])[-tarfile.BLOCKSIZE :]
         return data
 
     def at_end(self) -> bool:
@@ -110,7 +136,7 @@ def _members(path: Path, log: ReadLog) -> Iterator[tuple[str, bytes]]:
     with open_bytes(path) as stream:
         source: Any = _ArchiveBytes(stream)
         try:
-            with tarfile.open(fileobj=source, mode="r|") as archive:
+            with tarfile.open(fileobj=source, mode="r|", bufsize=CHUNK_BYTES) as archive:
                 while (member := archive.next()) is not None:
                     # tarfile would keep every header it has seen (python/typeshed lacks `members`)
                     archive.members.clear()  # type: ignore[attr-defined]
@@ -177,44 +203,76 @@ def read_filelist(path: Path) -> dict[int, ListedArticle]:
     return listed
 
 
-def _read_article(
-    raw: bytes, name: str, log: ReadLog, listed: dict[int, ListedArticle]
-) -> Record | None:
-    try:
-        article, cut = _parse(raw, log)
-    except DamagedRecord as error:
-        log.damaged(f"{name}: {error}")
-        return None
-    if article.tag.startswith("{"):
-        _drop_namespace(article)
-    try:
-        text, ledger = article_text(article)
-    except RecursionError:
-        log.damaged(f"{name}: nested too deeply")
-        return None
-    except LedgerError as error:
-        raise LedgerError(f"{name}: {error}") from None
-    if cut:
-        ledger["table"] += cut
-    log.counts["paragraphs.in"] += ledger.total()
-    log.counts["paragraphs.out"] += ledger.pop(KEPT, 0)
-    for rule, paragraphs in ledger.items():
-        log.counts[f"paragraphs.dropped.{rule}"] += paragraphs
-    log.counts["records"] += 1
-    if not text:
-        log.counts["without_text"] += 1
-    return _record(article, text, name, listed)
+class _Reader:
+    """Turns the bytes of articles into records and keeps the ledger."""
 
+    def __init__(
+        self, log: ReadLog, options: JatsOptions, listed: dict[int, ListedArticle]
+    ) -> None:
+        self.log = log
+        self._options = options
+        self._listed = listed
 
-def _parse(raw: bytes, log: ReadLog) -> tuple[Any, int]:
-    """Parse an article; a large one without its tables. The number of paragraphs in these."""
-    if len(raw) >= LARGE:
-        smaller, cut = without_tables(raw)
+    def only(self, document: bytes, name: str) -> Record | None:
+        """Read a file that is one article and nothing else; None if it is not, or is damaged."""
+        start = document.find(b"<article", 0, _PROLOG)
+        end = document.rfind(b"</article>", -_EPILOG) + len(b"</article>")
+        if (
+            start < 0
+            or end < start
+            or document[start + 8 : start + 9] not in (b">", b" ", b"\n", b"\r", b"\t")
+            or document[end:].strip()
+            or encoding_of(document[:1024]) not in ("utf-8", "ascii")
+        ):
+            return None
         try:
-            return parse_record(smaller, log), cut
+            return self._read(document[start:end], name)
         except DamagedRecord:
-            pass
-    return parse_record(raw, log), 0
+            return None
+
+    def article(self, raw: bytes, name: str) -> Record | None:
+        """Read an article; None, and an entry in the log, if it is damaged."""
+        try:
+            return self._read(raw, name)
+        except DamagedRecord as error:
+            self.log.damaged(f"{name}: {error}")
+            return None
+
+    def _read(self, raw: bytes, name: str) -> Record:
+        article = self._parse(raw)
+        if article.tag.startswith("{"):
+            _drop_namespace(article)
+        try:
+            text, ledger = article_text(article, self._options)
+        except RecursionError:
+            raise DamagedRecord("nested too deeply") from None
+        except LedgerError as error:
+            raise LedgerError(f"{name}: {error}") from None
+        self._count(ledger)
+        if not text:
+            self.log.counts["without_text"] += 1
+        return _record(article, text, name, self._listed)
+
+    def _parse(self, raw: bytes) -> Any:
+        """Parse an article without what is not read; all of it, if that is not well-formed."""
+        tables = not self._options.table_text or len(raw) > MAX_TABLE_TEXT
+        if (smaller := without_unread(raw, tables=tables)) is not raw:
+            try:
+                return parse_record(smaller, self.log)
+            except DamagedRecord:
+                pass
+        return parse_record(raw, self.log)
+
+    def _count(self, ledger: Counter[str]) -> None:
+        counts = self.log.counts
+        counts["records"] += 1
+        counts["paragraphs.in"] += ledger.total()
+        counts["paragraphs.out"] += sum(ledger[place] for place in ALL_KEPT)
+        for rule, paragraphs in ledger.items():
+            if rule not in ALL_KEPT:
+                counts[f"paragraphs.dropped.{rule}"] += paragraphs
+            elif rule != KEPT:
+                counts[f"paragraphs.{rule}"] += paragraphs
 
 
 def _record(article: Any, text: str, name: str, listed: dict[int, ListedArticle]) -> Record:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
+from data_preprocessing.dask_cluster import BATCH_SYSTEMS
 from data_preprocessing.file_sets import FILE_SETS, NLM
 from modelzoo_mediswift.config.section import (
     ListOnly,
@@ -30,6 +31,12 @@ from modelzoo_mediswift.errors import UserError
 def _known_set(name: str) -> str:
     if name not in FILE_SETS:
         raise problem(unknown("set of files", name, list(FILE_SETS)))
+    return name
+
+
+def _known_system(name: str) -> str:
+    if name not in BATCH_SYSTEMS:
+        raise problem(unknown("batch system", name, list(BATCH_SYSTEMS)))
     return name
 
 
@@ -72,7 +79,7 @@ class Merge(Section):
     validation_share: Probability = 0.03
     seed: Seed = 0
     exclude_pmids: Annotated[tuple[PathText, ...], ListOnly] = ()
-    """Files of PMIDs, such as PubMedQA's test_ground_truth.json."""
+    """`pubmedqa`, `hoc` (the lists that come with the project), or files of PMIDs."""
     languages: Annotated[tuple[Text, ...] | None, ListOnly] = None
     licences: Annotated[tuple[Text, ...] | None, ListOnly] = None
     """Of full texts; PubMed states none for abstracts."""
@@ -94,6 +101,8 @@ class Tokenizer(Section):
     path: PathText | None = None
     vocab_size: PositiveInt = 42384
     max_documents: PositiveInt | None = None
+    """Train on a sample of so many, as many of each source, by year."""
+    seed: Seed = 0
 
 
 class Pack(Section):
@@ -113,13 +122,55 @@ class Pack(Section):
 class Finetune(Section):
     """A task's examples to HDF5."""
 
-    task: Annotated[Literal["pubmedqa"], expected("pubmedqa")]
+    task: Annotated[Literal["pubmedqa", "hoc"], expected("pubmedqa or hoc")]
     input: PathText
     max_sequence_length: PositiveInt
     num_virtual_tokens: NonNegativeInt | None = None
     vocab_size: PositiveInt | None = None
-    fold: NonNegativeInt = 0
-    include_long_answer: Flag = False
+    subset: Annotated[Literal["pqal", "pqaa", "pqau"] | None, expected("pqal, pqaa or pqau")] = None
+    """Of PubMedQA; pqal unless said otherwise."""
+    labels_file: PathText | None = None
+    """For pqau: JSON of PMID to label."""
+    fold: NonNegativeInt | None = None
+    include_long_answer: Flag | None = None
+
+    @property
+    def folder(self) -> str:
+        """Of its own, in finetune/."""
+        return self.task if self.subset in (None, "pqal") else f"{self.task}_{self.subset}"
+
+
+class JobQueue(Section):
+    """Dask workers that are jobs of a batch system."""
+
+    system: Annotated[str, AfterValidator(_known_system)]
+    jobs: PositiveInt
+    """How many to submit."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """What dask-jobqueue's class for the system takes: cores, memory, queue, walltime ..."""
+
+
+class DaskCluster(Section):
+    """One of three."""
+
+    scheduler: Text | None = None
+    """Address of one that runs, such as tcp://node1:8786."""
+    workers: PositiveInt | None = None
+    """Processes on this machine."""
+    jobqueue: JobQueue | None = None
+
+    @model_validator(mode="after")
+    def _is_one(self) -> "DaskCluster":
+        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise problem(f"expected one of scheduler, workers, jobqueue, got {len(given)}")
+        return self
+
+
+class ExecutorChoice(Section):
+    """Who does the jobs of parse, merge and pack."""
+
+    dask: DaskCluster
 
 
 _Empty = BeforeValidator(lambda value: {} if value is None else value)
@@ -129,6 +180,8 @@ class RunConfig(Section):
     """A whole run; every stage's output lies in a folder of its own in `out`."""
 
     out: PathText
+    executor: ExecutorChoice | None = None
+    """Without it, `workers` processes of this machine in each stage."""
     sample: Annotated[Sample, _Empty] | None = Field(default=None)
     fetch: Annotated[Fetch, _Empty] | None = Field(default=None)
     parse: Annotated[Parse, _Empty] = Field(default_factory=Parse)
@@ -141,6 +194,13 @@ class RunConfig(Section):
     def _has_inputs(self) -> "RunConfig":
         if self.sample is None and self.fetch is None and not self.parse.inputs:
             raise problem("nothing to read: expected `fetch`, `sample` or `parse: {inputs: [...]}`")
+        return self
+
+    @model_validator(mode="after")
+    def _has_one_of_each_task(self) -> "RunConfig":
+        folders = [section.folder for section in self.finetune]
+        if len(set(folders)) < len(folders):
+            raise problem("finetune: the same task and subset twice")
         return self
 
 

@@ -6,14 +6,18 @@ import importlib.metadata
 import math
 import platform
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
+from torch import Tensor
 
 from modelzoo_mediswift.build_data import (
     Validation,
+    group_window,
     open_data,
     train_loader,
     validation_loaders,
@@ -24,38 +28,48 @@ from modelzoo_mediswift.build_model import (
     build_model,
     build_schedule,
     build_sparsity_rule,
+    train_only,
 )
-from modelzoo_mediswift.checkpoint.densify import load_dense
+from modelzoo_mediswift.checkpoint.densify import load_dense, with_prompt
 from modelzoo_mediswift.checkpoint.directory import (
     Checkpoint,
     load_checkpoint,
     newest_checkpoint,
 )
+from modelzoo_mediswift.checkpoint.revival import Revival, RevivalInit, load_places
 from modelzoo_mediswift.config.callbacks import (
-    DensifyOnLoad,
     KeepNCheckpoints,
     LoadCheckpointStates,
     LogSparsity,
 )
 from modelzoo_mediswift.config.dump import to_yaml
+from modelzoo_mediswift.config.fine_tuning import DensifyOnLoad
+from modelzoo_mediswift.config.fine_tuning import EarlyStopping as EarlyStoppingConfig
 from modelzoo_mediswift.config.trainer import NEWEST, InitConfig, TrainerConfig
 from modelzoo_mediswift.data.hdf5 import SequenceSource
-from modelzoo_mediswift.data.loader import TrainLoader
+from modelzoo_mediswift.data.loader import Share, TrainLoader
+from modelzoo_mediswift.engine.base import Engine
+from modelzoo_mediswift.engine.energy import energy_meters
+from modelzoo_mediswift.engine.parallel import distribute
 from modelzoo_mediswift.engine.peaks import peak_flops
 from modelzoo_mediswift.engine.precision import autocast_dtype
+from modelzoo_mediswift.engine.processes import Processes, join, started_processes
 from modelzoo_mediswift.engine.torch_engine import TorchEngine, Update
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.model.gpt3 import GPT3
 from modelzoo_mediswift.model.tensors import load_tensors
 from modelzoo_mediswift.optim.adamw import AdamW
 from modelzoo_mediswift.plan.plan import make_plan
-from modelzoo_mediswift.sparsity.levels import levels, levels_by_kind
+from modelzoo_mediswift.sparsity.levels import levels, levels_by_kind, masks_sha256
 from modelzoo_mediswift.sparsity.masking import Masking
 from modelzoo_mediswift.trainer.callbacks.base import Callback, Run
 from modelzoo_mediswift.trainer.callbacks.jsonl_log import JsonLog
 from modelzoo_mediswift.trainer.callbacks.progress import ProgressLogger
+from modelzoo_mediswift.trainer.callbacks.revived_moved import RevivedMoved
+from modelzoo_mediswift.trainer.callbacks.run_record import RunRecord
 from modelzoo_mediswift.trainer.callbacks.sparsity_table import SparsityTable
 from modelzoo_mediswift.trainer.checkpointing import Checkpointing, engine_state
+from modelzoo_mediswift.trainer.early_stopping import EarlyStopping
 from modelzoo_mediswift.trainer.trainer import Cadence, Trainer
 
 
@@ -87,14 +101,15 @@ def build_fit(
     init, fit = config.init, config.fit
     if fit is None:
         raise UserError("the configuration has no trainer.fit section, which training needs")
-    device = build_device(device_name)
+    processes, device = _meet(init, device_name)
+    share = Share(processes.rank, processes.count)
     model_dir = Path(init.model_dir)
-    seed = secrets.randbits(32) if init.seed is None else init.seed
-    torch.manual_seed(seed)  # dropout
+    seed = processes.same(secrets.randbits(32) if init.seed is None else init.seed)
+    torch.manual_seed(seed + processes.rank)  # dropout
 
     source = open_data(fit.train_dataloader, init.model)
-    loader = train_loader(fit.train_dataloader, source, init.model)
-    validation = validation_passes(fit.val_dataloader, init)
+    loader = train_loader(fit.train_dataloader, source, init.model, group_window(init), share)
+    validation = validation_passes(fit.val_dataloader, init, share)
     model = build_model(init.model, seed)
     rules = [build_sparsity_rule(block) for block in init.sparsity]
     sparsity = Masking(model, rules, seed) if rules else None
@@ -103,18 +118,29 @@ def build_fit(
     checkpoint = load_checkpoint(path) if path else None
     states = load_states or load_states_of(init)
     weights_only = states == "model" and path is not None and path.parent != model_dir
-    revived = 0
+    revival = Revival()
     if checkpoint is not None and path is not None:
         check_tokenizer(checkpoint, source, path)
         if weights_only:
-            revived = load_weights(init, model, checkpoint, path)
-    model.to(device)
+            revival = load_weights(init, model, checkpoint, path, seed)
+    revived = revived_places(model, revival, path)
+    train_only(init, model)
+    module = distribute(
+        model,
+        device,
+        processes,
+        sparsity,
+        shard=init.backend.shard_parameters,
+        compiled=_compiled(init, device),
+    )
     engine = TorchEngine(
         model,
         device,
         _update(init, model, sparsity),
         autocast=_autocast(init, device),
         micro_batch_size=init.micro_batch_size,
+        module=module,
+        processes=processes,
     )
     start = 0
     if checkpoint is not None and not weights_only:
@@ -122,12 +148,64 @@ def build_fit(
         loader.load_state_dict(checkpoint.loader)
         start = checkpoint.step
     total = total_steps(init, start, len(source), fit.train_dataloader.batch_size)
+    run = make_run(
+        config,
+        source,
+        engine,
+        start=start,
+        total=total,
+        seed=seed,
+        path=path,
+        checkpoint=checkpoint,
+        revival=revival,
+        sparsity=sparsity,
+    )
+    model_dir.mkdir(parents=True, exist_ok=True)
+    if processes.first:
+        Revival(revived).save(model_dir)
+    stopping = early_stopping(init, model_dir, start)
+    # Made by all processes, since some ask for whole masks, and used by one. Revived weights are
+    # counted where they are whole.
+    callbacks = [
+        *([RevivedMoved(model, revived)] if revived and not init.backend.shard_parameters else []),
+        *make_callbacks(init, sparsity),
+        RunRecord(loader.padding, energy_meters(device.type)),
+    ]
+    trainer = Trainer(
+        engine,
+        run,
+        cadence(init, start, total),
+        make_checkpointing(config, source, writes=processes.first),
+        callbacks if processes.first else [],
+        stopping,
+        agree=processes.any,
+    )
+    done = start >= total or (stopping is not None and stopping.exhausted)
+    return FitJob(trainer, loader, validation, finished=done)
+
+
+def make_run(
+    config: TrainerConfig,
+    source: SequenceSource,
+    engine: Engine,
+    *,
+    start: int,
+    total: int,
+    seed: int,
+    path: Path | None,
+    checkpoint: Checkpoint | None,
+    revival: Revival,
+    sparsity: Masking | None,
+    other_versions: Mapping[str, str] = MappingProxyType({}),
+) -> Run:
+    """What the log says about a training run, on any device."""
     plan = make_plan(config, source.max_sequence_length)
-    run = Run(
+    model_dir = Path(config.init.model_dir)
+    return Run(
         model_dir=model_dir,
         start_step=start,
         total_steps=total,
-        log_every=init.logging.log_steps,
+        log_every=config.init.logging.log_steps,
         flops_per_token=plan.flops_per_token.total,
         dense_flops_per_token=plan.dense_flops_per_token.total,
         peak_flops=peak_flops(engine.description),
@@ -135,33 +213,36 @@ def build_fit(
             "name": model_dir.name,
             "device": engine.description,
             "seed": seed,
-            "versions": versions(),
+            "versions": versions() | dict(other_versions),
             "config": to_yaml(config),
             "plan": plan.to_dict(),
             "data": source.params or {},
+            "data_fingerprint": source.fingerprint,
+            "masks_sha256": masks_sha256(sparsity.parameters) if sparsity else None,
             "started_from": str(path) if path else None,
-            "revived_weights": revived,
+            "started_from_sha256": checkpoint.sha256 if checkpoint else None,
+            **revival.facts(),
             "sparsity": [
                 {"name": level.name, "kept": level.kept, "total": level.total}
                 for level in (levels(sparsity.parameters) if sparsity else [])
             ],
         },
     )
-    model_dir.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(
-        engine,
-        run,
-        cadence(init, start, total),
-        Checkpointing(
-            model_dir,
-            config=to_yaml(config),
-            data=source.params or {},
-            versions=versions(),
-            keep=keep.n if (keep := init.callback(KeepNCheckpoints)) else None,
-        ),
-        make_callbacks(init, sparsity),
+
+
+def make_checkpointing(
+    config: TrainerConfig, source: SequenceSource, *, writes: bool = True
+) -> Checkpointing:
+    """How a training run saves, on any device."""
+    keep = config.init.callback(KeepNCheckpoints)
+    return Checkpointing(
+        Path(config.init.model_dir),
+        config=to_yaml(config),
+        data=source.params or {},
+        versions=versions(),
+        keep=keep.n if keep else None,
+        writes=writes,
     )
-    return FitJob(trainer, loader, validation, finished=start >= total)
 
 
 def build_validate(
@@ -170,7 +251,7 @@ def build_validate(
     """Everything for `trainer.validate` of the checkpoint `path` (None: the initial weights)."""
     init = config.init
     loaders = validation_loaders(config)
-    device = build_device(device_name)
+    processes, device = _meet(init, device_name)
     model = build_model(init.model, init.seed or 0)
     step = 0
     if path is not None:
@@ -178,16 +259,38 @@ def build_validate(
         load_dense(model, checkpoint.model, path)  # zeros need no mask to be evaluated
         step = checkpoint.step
     engine = TorchEngine(
-        model.to(device),
+        model,
         device,
         autocast=_autocast(init, device),
         micro_batch_size=init.micro_batch_size,
+        module=distribute(model, device, compiled=_compiled(init, device)),  # a copy in each
+        processes=processes,
     )
     model_dir = Path(init.model_dir)
     model_dir.mkdir(parents=True, exist_ok=True)
     run = Run(model_dir, step, step, init.logging.log_steps, facts={"device": engine.description})
-    trainer = Trainer(engine, run, Cadence(step, 1), Checkpointing(model_dir), [ProgressLogger()])
-    return trainer, validation_passes(tuple(loaders), init)
+    callbacks: list[Callback] = [ProgressLogger()] if processes.first else []
+    trainer = Trainer(engine, run, Cadence(step, 1), Checkpointing(model_dir), callbacks)
+    share = Share(processes.rank, processes.count)
+    return trainer, validation_passes(tuple(loaders), init, share)
+
+
+def _meet(init: InitConfig, device_name: str) -> tuple[Processes, torch.device]:
+    """The processes of this run, joined, and this one's device."""
+    processes = started_processes()
+    if init.backend.enable_distributed and not processes.many:
+        raise UserError(
+            "trainer.init.backend.enable_distributed: start the processes with "
+            "`torchrun --nproc_per_node N run.py ...`"
+        )
+    device = build_device(device_name, processes.local_rank if processes.many else None)
+    join(processes, device)
+    return processes, device
+
+
+def _compiled(init: InitConfig, device: torch.device) -> bool:
+    asked = init.backend.compile
+    return device.type == "cuda" if asked is None else asked
 
 
 def versions() -> dict[str, str]:
@@ -196,6 +299,7 @@ def versions() -> dict[str, str]:
         "modelzoo-mediswift": importlib.metadata.version("modelzoo-mediswift"),
         "torch": torch.__version__,
         "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in ("numpy", "h5py", "safetensors")},
     }
 
 
@@ -220,13 +324,39 @@ def load_states_of(init: InitConfig) -> str:
     return callback.load_checkpoint_states if callback else "all"
 
 
-def load_weights(init: InitConfig, model: GPT3, checkpoint: Checkpoint, path: Path) -> int:
-    """Take the weights of another run's checkpoint; returns how many were revived."""
-    if init.callback(DensifyOnLoad):
-        return load_dense(model, checkpoint.model, path)
+def load_weights(
+    init: InitConfig, model: GPT3, checkpoint: Checkpoint, path: Path, seed: int
+) -> Revival:
+    """Take the weights of another run's checkpoint; returns what was revived.
+
+    Without DensifyOnLoad the checkpoint's masks are taken too and stay. A soft prompt that it does
+    not have keeps its initial values.
+    """
+    densify = init.callback(DensifyOnLoad)
+    if densify:
+        given = seed if densify.seed is None else densify.seed
+        where = RevivalInit(densify.init, densify.scale, given)
+        return load_dense(model, checkpoint.model, path, where)
     strict = not init.checkpoint.disable_strict_checkpoint_loading
-    load_tensors(model, checkpoint.model, strict)
-    return 0
+    load_tensors(model, with_prompt(model, checkpoint.model), strict)
+    return Revival()
+
+
+def revived_places(model: GPT3, revival: Revival, path: Path | None) -> dict[str, Tensor]:
+    """What this run revived, or the run that it continues or takes its weights from."""
+    if revival.revived or path is None:
+        return revival.revived
+    return load_places(model, path.parent)
+
+
+def early_stopping(init: InitConfig, model_dir: Path, start: int) -> EarlyStopping | None:
+    """What watches the validation set, with what it knows up to step `start`."""
+    asked = init.callback(EarlyStoppingConfig)
+    if asked is None:
+        return None
+    stopping = EarlyStopping(model_dir, asked.monitor, asked.patience, asked.min_delta)
+    stopping.take_up(start)
+    return stopping
 
 
 def check_tokenizer(checkpoint: Checkpoint, source: SequenceSource, path: Path) -> None:

@@ -13,17 +13,16 @@ import torch
 from modelzoo_mediswift import build, build_data, build_model
 from modelzoo_mediswift.checkpoint.densify import load_dense
 from modelzoo_mediswift.checkpoint.directory import load_checkpoint
-from modelzoo_mediswift.config.callbacks import KeepNCheckpoints
+from modelzoo_mediswift.checkpoint.revival import Revival
 from modelzoo_mediswift.config.data import DataLoaderConfig
-from modelzoo_mediswift.config.dump import to_yaml
 from modelzoo_mediswift.config.model import ModelConfig
 from modelzoo_mediswift.config.trainer import InitConfig, TrainerConfig
 from modelzoo_mediswift.data.hdf5 import SequenceSource
 from modelzoo_mediswift.data.loader import Batch, EvalLoader, TrainLoader
 from modelzoo_mediswift.errors import UserError
-from modelzoo_mediswift.plan.plan import make_plan
 from modelzoo_mediswift.trainer.callbacks.base import Run
 from modelzoo_mediswift.trainer.callbacks.progress import ProgressLogger
+from modelzoo_mediswift.trainer.callbacks.run_record import RunRecord
 from modelzoo_mediswift.trainer.checkpointing import Checkpointing, engine_state
 from modelzoo_mediswift.trainer.trainer import Cadence, Trainer
 
@@ -64,6 +63,7 @@ def compile_for_csx(config: TrainerConfig, mode: str) -> Sequence[Compiled]:
     backend = assemble.csx_backend(config.init, Path(config.init.model_dir) / LOGS)
     with backend.device:
         model = UninitializedGPT3(**build_model.model_arguments(config.init.model, 0))
+    build_model.train_only(config.init, model)
     engine = assemble.make_engine(config, backend, model, trains)
     return assemble.compile_programs(config, engine, names)
 
@@ -97,11 +97,12 @@ def build_fit(
     weights_only = states == "model" and path is not None and path.parent != model_dir
 
     model = TracedGPT3(**build_model.model_arguments(init.model, seed))
-    revived = 0
+    revival = Revival()
     if checkpoint is not None and path is not None:
         build.check_tokenizer(checkpoint, source, path)
         if weights_only:
-            revived = build.load_weights(init, model, checkpoint, path)
+            revival = build.load_weights(init, model, checkpoint, path, seed)
+    build_model.train_only(init, model)
     backend = (make_backend or assemble.csx_backend)(init, model_dir / LOGS)
     engine = assemble.make_engine(config, backend, model, True)
     start = 0
@@ -110,43 +111,32 @@ def build_fit(
         loader.load_state_dict(checkpoint.loader)
         start = checkpoint.step
     total = build.total_steps(init, start, len(source), fit.train_dataloader.batch_size)
-    plan = make_plan(config, source.max_sequence_length)
-    run = Run(
-        model_dir=model_dir,
-        start_step=start,
-        total_steps=total,
-        log_every=init.logging.log_steps,
-        flops_per_token=plan.flops_per_token.total,
-        dense_flops_per_token=plan.dense_flops_per_token.total,
-        facts={
-            "name": model_dir.name,
-            "device": engine.description,
-            "seed": seed,
-            "versions": build.versions() | {"cerebras-pytorch": assemble.RELEASE},
-            "config": to_yaml(config),
-            "plan": plan.to_dict(),
-            "data": source.params or {},
-            "started_from": str(path) if path else None,
-            "revived_weights": revived,
-            "sparsity": [],  # the masks are on the system
-        },
+    run = build.make_run(
+        config,
+        source,
+        engine,
+        start=start,
+        total=total,
+        seed=seed,
+        path=path,
+        checkpoint=checkpoint,
+        revival=revival,
+        sparsity=None,  # the masks are on the system
+        other_versions={"cerebras-pytorch": assemble.RELEASE},
     )
     model_dir.mkdir(parents=True, exist_ok=True)
-    keep = init.callback(KeepNCheckpoints)
+    revival.save(model_dir)
+    stopping = build.early_stopping(init, model_dir, start)
     trainer = Trainer(
         engine,
         run,
         build.cadence(init, start, total),
-        Checkpointing(
-            model_dir,
-            config=to_yaml(config),
-            data=source.params or {},
-            versions=build.versions(),
-            keep=keep.n if keep else None,
-        ),
-        build.make_callbacks(init, None),
+        build.make_checkpointing(config, source),
+        [*build.make_callbacks(init, None), RunRecord()],
+        stopping,
     )
-    return CsxFitJob(trainer, loader, validation, finished=start >= total)
+    done = start >= total or (stopping is not None and stopping.exhausted)
+    return CsxFitJob(trainer, loader, validation, finished=done)
 
 
 def build_validate(

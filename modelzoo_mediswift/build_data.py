@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from modelzoo_mediswift.config.callbacks import GroupByLength
 from modelzoo_mediswift.config.data import DataLoaderConfig
 from modelzoo_mediswift.config.model import ModelConfig
 from modelzoo_mediswift.config.trainer import InitConfig, TrainerConfig
 from modelzoo_mediswift.data.hdf5 import SequenceSource, open_sequences
-from modelzoo_mediswift.data.loader import Batch, EvalLoader, TrainLoader
+from modelzoo_mediswift.data.loader import WHOLE, Batch, EvalLoader, Share, TrainLoader
 from modelzoo_mediswift.errors import UserError
 
 Validation = Mapping[str, Callable[[], Iterable[Batch]]]
@@ -34,11 +35,16 @@ def loader_options(config: DataLoaderConfig, model: ModelConfig) -> dict[str, An
         "prefetch_factor": config.prefetch_factor,
         "persistent_workers": config.persistent_workers,
         "pin_memory": True,
+        "cut_padding": True,  # a Cerebras system's workers read by themselves, and cut nothing
     }
 
 
 def train_loader(
-    config: DataLoaderConfig, source: SequenceSource, model: ModelConfig
+    config: DataLoaderConfig,
+    source: SequenceSource,
+    model: ModelConfig,
+    group_window: int = 0,
+    share: Share = WHOLE,
 ) -> TrainLoader:
     return TrainLoader(
         source,
@@ -48,12 +54,23 @@ def train_loader(
         num_samples=config.num_samples,
         drop_last=config.drop_last,
         pad_last=config.pad_last,
+        group_window=group_window,
+        share=share,
         **loader_options(config, model),
     )
 
 
+def group_window(init: InitConfig) -> int:
+    """Batches among which the training sequences are grouped by length; 0: they are not."""
+    grouping = init.callback(GroupByLength)
+    return grouping.window if grouping else 0
+
+
 def eval_loaders(
-    configs: tuple[DataLoaderConfig, ...], init: InitConfig
+    configs: tuple[DataLoaderConfig, ...],
+    init: InitConfig,
+    by_length: bool = False,
+    share: Share = WHOLE,
 ) -> dict[str, tuple[DataLoaderConfig, EvalLoader]]:
     """A name and a loader for each validation set; opened now, to fail early."""
     loaders: dict[str, tuple[DataLoaderConfig, EvalLoader]] = {}
@@ -64,6 +81,8 @@ def eval_loaders(
             source,
             config.batch_size,
             num_samples=steps * config.batch_size if steps else config.num_samples,
+            by_length=by_length,
+            share=share,
             **loader_options(config, init.model),
         )
         name = Path(config.data_dir[0]).name
@@ -73,9 +92,12 @@ def eval_loaders(
     return loaders
 
 
-def validation_passes(configs: tuple[DataLoaderConfig, ...], init: InitConfig) -> Validation:
+def validation_passes(
+    configs: tuple[DataLoaderConfig, ...], init: InitConfig, share: Share = WHOLE
+) -> Validation:
     """A name and a way to start a pass for each validation set."""
-    return {name: loader.__iter__ for name, (_, loader) in eval_loaders(configs, init).items()}
+    loaders = eval_loaders(configs, init, by_length=group_window(init) > 0, share=share)
+    return {name: loader.__iter__ for name, (_, loader) in loaders.items()}
 
 
 def validation_loaders(config: TrainerConfig) -> list[DataLoaderConfig]:

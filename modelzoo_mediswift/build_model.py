@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 
+from modelzoo_mediswift.config.fine_tuning import TrainOnly
 from modelzoo_mediswift.config.model import Initializer as InitializerConfig
 from modelzoo_mediswift.config.model import ModelConfig
 from modelzoo_mediswift.config.optimizer import Scheduler as SchedulerConfig
@@ -100,8 +102,32 @@ def _updates(config: EveryFreq | AtSteps | None) -> sparsity_schedules.Updates:
     return sparsity_schedules.Every(config.freq, config.start, config.stop)
 
 
-def build_device(name: str) -> torch.device:
-    """The torch device for Model Zoo's CPU or GPU."""
-    if name == "GPU" and not torch.cuda.is_available():
+def train_only(init: InitConfig, model: GPT3) -> None:
+    """Freeze what the callback TrainOnly does not name; UserError where it names nothing."""
+    asked = init.callback(TrainOnly)
+    if asked is None:
+        return
+    chosen = []
+    for name, parameter in model.named_parameters():
+        trains = any(fnmatchcase(name, glob) for glob in asked.param_filter)
+        parameter.requires_grad_(trains)
+        chosen += [name] if trains else []
+    if not chosen:
+        raise UserError(
+            f"TrainOnly: no parameter matches {', '.join(asked.param_filter)} "
+            "(the soft prompt is prompt_embedding.weight, and needs num_virtual_tokens)"
+        )
+
+
+def build_device(name: str, number: int | None = None) -> torch.device:
+    """The torch device for Model Zoo's CPU or GPU; `number` picks one of several GPUs."""
+    if name != "GPU":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
         raise UserError("GPU: PyTorch finds no CUDA device here; use CPU")
-    return torch.device("cuda" if name == "GPU" else "cpu")
+    if number is not None and number >= torch.cuda.device_count():
+        raise UserError(
+            f"GPU: torchrun started process {number} of this machine, which has "
+            f"{torch.cuda.device_count()} GPUs; lower --nproc_per_node"
+        )
+    return torch.device("cuda", number) if number is not None else torch.device("cuda")

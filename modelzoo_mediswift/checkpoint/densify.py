@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from modelzoo_mediswift.checkpoint.revival import Revival, RevivalInit
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.model.gpt3 import GPT3
 from modelzoo_mediswift.model.tensors import load_tensors, unique_tensors
@@ -27,35 +28,48 @@ def split_masks(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[
     return {name: tensor for name, tensor in tensors.items() if name not in masks}, masks
 
 
-def load_dense(model: GPT3, tensors: Mapping[str, Tensor], origin: Path) -> int:
-    """Load sparse (or dense) weights into a dense model, strictly; returns the revived weights.
+def load_dense(
+    model: GPT3, tensors: Mapping[str, Tensor], origin: Path, init: RevivalInit | None = None
+) -> Revival:
+    """Load sparse (or dense) weights into a dense model, strictly; returns what was revived.
 
-    Revived weights start at exactly zero. The soft prompt, which pre-training does not have,
-    keeps its initial values. Raises UserError if a masked weight is not zero, since the dense
-    model would then not be the function that was trained.
+    Revived weights start as `init` says, by default at exactly zero. The soft prompt, which
+    pre-training does not have, keeps its initial values. Raises UserError if a masked weight is
+    not zero, since the dense model would then not be the function that was trained.
     """
+    init = init or RevivalInit()
     weights, masks = split_masks(tensors)
-    own = unique_tensors(model)
-    if PROMPT in own and PROMPT not in weights:
-        weights[PROMPT] = own[PROMPT].detach().clone()
-    revived = 0
+    weights = with_prompt(model, weights)
+    revived = {}
     for mask_name, mask in masks.items():
         name = mask_name.removesuffix(MASK_SUFFIX)
         if mask.shape != weights[name].shape:
             raise UserError(f"{origin}: {mask_name} has another shape than its weight")
-        if weights[name].masked_select(~mask.bool()).any():
+        revived[name] = ~mask.bool()
+        if weights[name].masked_select(revived[name]).any():
             raise UserError(f"{origin}: {name} has masked weights that are not zero")
-        revived += int((~mask.bool()).sum())
     masked = {
-        name: weight * masks[name + MASK_SUFFIX] if name + MASK_SUFFIX in masks else weight
+        name: weight * ~revived[name] if name in revived else weight
         for name, weight in weights.items()
     }
     load_tensors(model, masked)
+    if not revived:
+        return Revival()
     before = _probe(model)
-    load_tensors(model, weights)
-    if not torch.equal(before, _probe(model)):
+    drawn = {name: init.draw(name, weights[name], places) for name, places in revived.items()}
+    load_tensors(model, weights | drawn)
+    after = _probe(model)
+    if init.method == "zeros" and not torch.equal(before, after):
         raise UserError(f"{origin}: removing the masks changes the model's output")
-    return revived
+    return Revival(revived, init, float((after - before).abs().max()))
+
+
+def with_prompt(model: GPT3, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`tensors`, with the model's own soft prompt where they have none."""
+    own = unique_tensors(model)
+    if PROMPT in own and PROMPT not in tensors:
+        return {**tensors, PROMPT: own[PROMPT].detach().clone()}
+    return dict(tensors)
 
 
 @torch.no_grad()

@@ -45,6 +45,7 @@ class Checkpoint:
     data: dict[str, Any] = field(default_factory=dict)  # data_params.json of the training data
     config: str = ""  # the run's resolved YAML
     versions: dict[str, str] = field(default_factory=dict)
+    sha256: str | None = None  # of the model's file, once it is one
 
 
 def save_checkpoint(checkpoint: Checkpoint, model_dir: Path) -> Path:
@@ -85,7 +86,12 @@ def save_checkpoint(checkpoint: Checkpoint, model_dir: Path) -> Path:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read and verify a checkpoint; raises UserError that names what is damaged."""
+    """Read and verify a checkpoint, or convert Model Zoo's `.mdl`; raises UserError that names
+    what is damaged."""
+    if path.suffix == ".mdl":
+        from modelzoo_mediswift.checkpoint.mdl import read_mdl  # which is made of this module's
+
+        return read_mdl(path)
     meta = _read_meta(path)
     hashes = meta["sha256"]
     for name in (MODEL_FILE, TRAINING_FILE):
@@ -103,6 +109,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             data=meta["data"],
             config=meta["config"],
             versions=meta["versions"],
+            sha256=hashes[MODEL_FILE],
         )
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise DamagedCheckpoint(path, str(error)) from error
@@ -140,9 +147,11 @@ def step_of(path: Path) -> int:
     return int(match[1]) if match else -1
 
 
-def keep_newest(model_dir: Path, count: int) -> None:
-    """Delete all but the newest `count` checkpoints."""
+def keep_newest(model_dir: Path, count: int, best: int | None = None) -> None:
+    """Delete all but the newest `count` checkpoints and the one of step `best`."""
     for path in list_checkpoints(model_dir)[:-count]:
+        if step_of(path) == best:
+            continue
         # Renamed first, so that a half-deleted one is never taken for whole.
         doomed = path.with_name(f".{path.name}.deleting")
         path.rename(doomed)

@@ -95,7 +95,12 @@ def _run(arguments: argparse.Namespace) -> int:
             if config.init.backend.validate_only or config.init.backend.compile_only:
                 return csx.compile_alone(config, arguments.mode)
             return _by_mode(arguments, config)
-    return _by_mode(arguments, config)
+    from modelzoo_mediswift.engine.processes import leave
+
+    try:
+        return _by_mode(arguments, config)
+    finally:
+        leave()
 
 
 def _by_mode(arguments: argparse.Namespace, config: TrainerConfig) -> int:
@@ -132,18 +137,17 @@ def _train(arguments: argparse.Namespace, config: TrainerConfig) -> int:
         job = build.build_fit(config, arguments.device, **start)
     run = job.trainer.run
     if job.finished:
-        print(f"{run.model_dir}: already at step {run.start_step}; nothing to do", file=sys.stderr)
+        _say(f"{run.model_dir}: already at step {run.start_step}; nothing to do")
         return 0
-    print(f"{run.facts['device']}; model_dir {run.model_dir}", file=sys.stderr)
+    _say(f"{run.facts['device']}; model_dir {run.model_dir}")
     if run.facts["started_from"]:
-        print(f"starting from {run.facts['started_from']}", file=sys.stderr)
+        _say(f"starting from {run.facts['started_from']}")
     try:
         job.run()
     except Interrupted as stop:
-        print(
+        _say(
             f"interrupted after step {stop.step}; saved, and the same command continues "
-            "(with --resume if the file names a checkpoint)",
-            file=sys.stderr,
+            "(with --resume if the file names a checkpoint)"
         )
         return INTERRUPTED
     return 0
@@ -157,10 +161,21 @@ def _evaluate(arguments: argparse.Namespace, config: TrainerConfig) -> int:
             trainer, validation = build_csx.build_validate(config, path)
         else:
             trainer, validation = build.build_validate(config, arguments.device, path)
-        print(f"evaluating {path or 'the initial weights'}", file=sys.stderr)
+        _say(f"evaluating {path or 'the initial weights'}")
         for name, result in trainer.validate(validation).items():
-            _print_result(path, name, result)
+            if _speaks():
+                _print_result(path, name, result)
     return 0
+
+
+def _speaks() -> bool:
+    """Of the processes that torchrun starts, the first one talks to the user."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _say(text: str) -> None:
+    if _speaks():
+        print(text, file=sys.stderr)
 
 
 def _print_result(path: Path | None, name: str, result: EvalResult) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 
 from modelzoo_mediswift.config import modelzoo_keys
+from modelzoo_mediswift.config.fine_tuning import DensifyOnLoad, EarlyStopping, TrainOnly
 from modelzoo_mediswift.config.section import (
     ListOnly,
     Named,
@@ -43,8 +44,12 @@ class LoadCheckpointStates(Named):
     """`all` continues a run; `model` takes the weights and starts everything else afresh."""
 
 
-class DensifyOnLoad(Named):
-    """Load a sparse checkpoint into a dense model: the masks go, the revived weights are zero."""
+class GroupByLength(Named):
+    """Let sequences of about the same length share a batch, on devices that take batches of any
+    length; a Cerebras system keeps its static shapes and the order as drawn."""
+
+    window: PositiveInt = 32
+    """Batches among whose sequences those of like length are found."""
 
 
 class LogSparsity(Named):
@@ -187,7 +192,16 @@ def _each_once(entries: tuple[Named, ...]) -> tuple[Named, ...]:
 
 
 _supported_callback = named(
-    (KeepNCheckpoints, LoadCheckpointStates, DensifyOnLoad, LogSparsity, ScopedTrainFlags),
+    (
+        KeepNCheckpoints,
+        LoadCheckpointStates,
+        DensifyOnLoad,
+        GroupByLength,
+        TrainOnly,
+        EarlyStopping,
+        LogSparsity,
+        ScopedTrainFlags,
+    ),
     "callback",
     modelzoo_keys.CALLBACKS,
     also_known=_CALLBACK_DEFAULTS,

@@ -132,10 +132,9 @@ POSITION_EMBEDDINGS: Mapping[str, str] = {
 
 BACKEND: Mapping[str, Refused] = {
     "artifact_dir": _unsupported("a directory of its own for artifacts"),
-    "enable_distributed": _unsupported("training on several GPUs", False),
-    "main_process_id": _unsupported("training on several GPUs", 0),
-    "dist_backend": _unsupported("training on several GPUs", "nccl"),
-    "init_method": _unsupported("training on several GPUs"),
+    "main_process_id": _unsupported("another first process than 0", 0),
+    "dist_backend": _unsupported("another library than NCCL between GPUs", "nccl"),
+    "init_method": _unsupported("another way for processes to meet than torchrun's", "env://"),
     "sync_batchnorm": _unsupported("batch normalization", False),
     "mixed_precision": Refused("set trainer.init.precision.enabled instead", (None,)),
 }
@@ -197,7 +196,10 @@ CALLBACKS: Mapping[str, str] = {
     "ScopedValidateFlags": "write ScopedTrainFlags",
     "DebugArgsPath": "debug arguments are the appliance's",
     "Lora": "fine-tuning is dense, as in the paper",
-    "SelectiveGrad": "every weight that is not masked trains",
+    "SelectiveGrad": (
+        "from a file it can only train the outliers of a matrix; write TrainOnly to choose "
+        "parameters"
+    ),
     "WeightCompression": "checkpoints are not compressed",
     "CountParams": "`mediswift plan` counts them",
     "NaNChecker": "the loss is always checked",

@@ -9,7 +9,6 @@ from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 from modelzoo_mediswift.config import modelzoo_keys
 from modelzoo_mediswift.config.callbacks import (
     Callbacks,
-    DensifyOnLoad,
     Loggers,
     Removed,
     ScopedTrainFlags,
@@ -24,6 +23,7 @@ from modelzoo_mediswift.config.execution import (
     LoopConfig,
     PrecisionConfig,
 )
+from modelzoo_mediswift.config.fine_tuning import DensifyOnLoad, EarlyStopping
 from modelzoo_mediswift.config.model import ModelConfig
 from modelzoo_mediswift.config.modelzoo_keys import Refused
 from modelzoo_mediswift.config.optimizer import (
@@ -239,6 +239,12 @@ class TrainerConfig(Section):
             if loop.max_steps is None and loop.num_steps is None and loop.num_epochs is None:
                 text = "expected max_steps, num_steps or num_epochs"
                 problems.append(Problem(("init", "loop"), text))
+            if init.callback(EarlyStopping) and not self.fit.val_dataloader:
+                text = "missing; EarlyStopping watches a validation set"
+                problems.append(Problem(("fit", "val_dataloader"), text))
+            if init.callback(EarlyStopping) and not loop.eval_frequency:
+                text = "expected steps or a share of the run, for EarlyStopping to watch"
+                problems.append(Problem(("init", "loop", "eval_frequency"), text))
         if problems:
             raise_problems("trainer", problems)
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ def levels(parameters: Iterable[SparseParameter], step: int | None = None) -> li
     return [
         Level(
             p.name,
-            int(p.mask.sum()),
+            int(p.whole_mask.sum()),
             p.mask.numel(),
             None if step is None else p.algorithm.level(step),
         )
@@ -44,3 +45,12 @@ def levels_by_kind(every: Iterable[Level]) -> list[Level]:
         kept, total = sums.get(kind, (0, 0))
         sums[kind] = (kept + level.kept, total + level.total)
     return [Level(kind, kept, total) for kind, (kept, total) in sums.items()]
+
+
+def masks_sha256(parameters: Iterable[SparseParameter]) -> str:
+    """Of the names and masks, in the order of the names; a byte per weight."""
+    digest = hashlib.sha256()
+    for parameter in sorted(parameters, key=lambda p: p.name):
+        digest.update(parameter.name.encode())
+        digest.update(parameter.whole_mask.cpu().numpy().tobytes())
+    return digest.hexdigest()

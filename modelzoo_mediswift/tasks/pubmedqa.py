@@ -1,11 +1,11 @@
 """PubMedQA (Jin et al. 2019): does an abstract answer its title's question yes, no or maybe?
 
-The labelled part PQA-L, read in its official JSON form, in the reasoning-required setting: question
-and contexts, without the abstract's conclusion.
+Read in its official JSON form, in the reasoning-required setting: question and contexts, without
+the abstract's conclusion. Its parts are PQA-L, labelled by experts; PQA-A, with labels made by
+rule; and PQA-U, without labels.
 """
 
 import hashlib
-import json
 import math
 import random
 import re
@@ -13,19 +13,25 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.tasks.base import SPLITS, Example
+from modelzoo_mediswift.tasks.pubmedqa_files import (
+    LABELS,
+    Record,
+    load_json,
+    load_records,
+    read_artificial,
+    read_unlabelled,
+)
 from modelzoo_mediswift.tasks.scoring import Scores, classification_scores
 
-LABELS = ("yes", "no", "maybe")
+SUBSETS = {"pqal": SPLITS, "pqaa": ("train", "validation"), "pqau": ("train",)}
+"""The parts of PubMedQA, and the splits that each has."""
 NUM_FOLDS = 10
 OFFICIAL_COUNTS = {"yes": 552, "no": 338, "maybe": 110}
 OFFICIAL_TEST_SHA256 = "406e3b89eff577ed38571eca5a5819734a6f49ac0437d171b6c64e5c3cd195f8"
 """Of the 500 official test PMIDs, sorted as strings, one per line."""
-
-Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -41,23 +47,31 @@ class PqalSplit:
         return tuple(p for k, dev in enumerate(self.folds) if k != fold for p in dev)
 
 
+LONG_ANSWER_ROOM = 192
+"""Tokens that a generated long answer may have."""
+
+
 class PubMedQA:
-    """PQA-L with BioGPT's wording (Luo et al. 2022, section 4.3)."""
+    """PubMedQA with BioGPT's wording (Luo et al. 2022, section 4.3)."""
 
     name = "pubmedqa"
     labels: tuple[str, ...] = LABELS
-    exclusive = True
     num_virtual_tokens = 9
 
     def __init__(
         self,
         *,
+        subset: str = "pqal",
+        labels_file: Path | None = None,
         fold: int = 0,
         source_form: str = "question: {question} context: {context} ",
         target_form: str = "the answer to the question given the context is {label}.",
         include_long_answer: bool = False,
     ) -> None:
-        """`fold` (0 to 9) of the official cross-validation; 0 is what BioGPT and LinkBERT use.
+        """`subset` is pqal, pqaa or pqau; pqau needs `labels_file`, JSON of PMID to label, such as
+        a model's own answers.
+
+        `fold` (0 to 9) of PQA-L's official cross-validation; 0 is what BioGPT and LinkBERT use.
 
         `include_long_answer` puts the abstract's conclusion before the answer in the *target*; then
         only generated answers can be scored, not likelihoods.
@@ -66,31 +80,51 @@ class PubMedQA:
             raise UserError(f"pubmedqa: fold is {fold}, expected 0 to {NUM_FOLDS - 1}")
         if "{label}" not in target_form:
             raise UserError(f"pubmedqa: target_form has no {{label}} in it: {target_form!r}")
+        if subset not in SUBSETS:
+            raise UserError(f"pubmedqa: no subset {subset!r}, expected {', '.join(SUBSETS)}")
+        if (subset == "pqau") != (labels_file is not None):
+            raise UserError(
+                "pubmedqa: subset pqau has no labels of its own and needs a labels file; "
+                "the others take none"
+            )
+        self.subset = subset
+        self.labels_file = labels_file
         self.fold = fold
         self.source_form = source_form
         self.target_form = target_form
         self.include_long_answer = include_long_answer
+        self.exclusive = not include_long_answer
+        self.free_tokens = LONG_ANSWER_ROOM if include_long_answer else 0
         lead_in = " ".join(target_form.split("{label}")[0].split()[-2:])
         self._answer = re.compile(
             rf"{re.escape(lead_in)}\s+({'|'.join(LABELS)})\b".replace(r"\ ", r"\s+"), re.IGNORECASE
         )
 
     def available(self, path: Path) -> tuple[str, ...]:
-        """All splits, always."""
-        return SPLITS
+        """All splits of the subset, always."""
+        return SUBSETS[self.subset]
 
     def read(self, path: Path, split: str) -> list[Example]:
         """The examples of a split from `path`: a folder with ``pqal_fold{k}/{train,dev}_set.json``
         and ``test_set.json``, or with ``ori_pqal.json`` of exactly the 1,000 official questions,
-        which is then split as the authors do; or the path of that file.
+        which is then split as the authors do; or the path of that file. For the other subsets see
+        `read_artificial` and `read_unlabelled`.
 
         Raises UserError for malformed files, unknown labels, a PMID in two splits.
         """
-        if split not in SPLITS:
-            raise UserError(f"pubmedqa: no split {split!r}, expected {', '.join(SPLITS)}")
-        folder = path / f"pqal_fold{self.fold}"
-        splits = _read_folds(folder) if folder.is_dir() else _read_official(path, self.fold)
+        if split not in SUBSETS[self.subset]:
+            known = ", ".join(SUBSETS[self.subset])
+            raise UserError(f"pubmedqa: {self.subset} has no split {split!r}, expected {known}")
+        splits = self._read(path)
         return [self.example(pmid, record) for pmid, record in splits[split].items()]
+
+    def _read(self, path: Path) -> dict[str, dict[str, Record]]:
+        if self.subset == "pqaa":
+            return read_artificial(path)
+        if self.labels_file is not None:
+            return read_unlabelled(path, self.labels_file)
+        folder = path / f"pqal_fold{self.fold}"
+        return _read_folds(folder) if folder.is_dir() else _read_official(path, self.fold)
 
     def example(self, pmid: str, record: Record) -> Example:
         """Put a record into words; whitespace inside question and contexts becomes one space."""
@@ -111,6 +145,10 @@ class PubMedQA:
         """The answer sentence of the longest label."""
         return self.target_text(max(LABELS, key=len))
 
+    def answers(self) -> tuple[str, ...]:
+        """The labels; with a long answer before them nothing is certain."""
+        return () if self.include_long_answer else self.labels
+
     def parse(self, generated: str) -> str | None:
         """The label in the first answer sentence, None if there is none."""
         found = self._answer.search(generated)
@@ -128,7 +166,7 @@ def split_pqal(path: Path) -> PqalSplit:
     cross-validation, half to the test. Raises UserError unless the file holds the 1,000 official
     questions and the test set comes out as the published one.
     """
-    labels = {pmid: record["final_decision"] for pmid, record in _load(path).items()}
+    labels = {pmid: record["final_decision"] for pmid, record in load_records(path).items()}
     counts = Counter(labels.values())
     if counts != OFFICIAL_COUNTS:
         raise UserError(
@@ -173,10 +211,10 @@ def _read_official(path: Path, fold: int) -> dict[str, dict[str, Record]]:
     file = path / "ori_pqal.json" if path.is_dir() else path
     if not file.is_file():
         raise UserError(f"{path}: neither ori_pqal.json nor pqal_fold{fold}/ in it")
-    records, split = _load(file), split_pqal(file)
+    records, split = load_records(file), split_pqal(file)
     truth_file = file.with_name("test_ground_truth.json")
     if truth_file.is_file():
-        truth = _load_json(truth_file)
+        truth = load_json(truth_file)
         if truth != {pmid: records[pmid]["final_decision"] for pmid in split.test}:
             raise UserError(f"{truth_file}: not the test questions and labels of {file.name}")
     chosen = {"train": split.train(fold), "validation": split.folds[fold], "test": split.test}
@@ -191,7 +229,7 @@ def _read_folds(folder: Path) -> dict[str, dict[str, Record]]:
         # The official script writes one test set, beside the folds.
         "test": test if test.is_file() else folder.parent / "test_set.json",
     }
-    splits = {name: _load(file) for name, file in files.items()}
+    splits = {name: load_records(file) for name, file in files.items()}
     seen: dict[str, str] = {}
     for name, records in splits.items():
         for pmid in records:
@@ -199,42 +237,6 @@ def _read_folds(folder: Path) -> dict[str, dict[str, Record]]:
                 raise UserError(f"{files[name]}: PMID {pmid} is in {files[seen[pmid]].name} too")
             seen[pmid] = name
     return splits
-
-
-def _load(path: Path) -> dict[str, Record]:
-    """Read and check a file of records by PMID."""
-    records = _load_json(path)
-    for pmid, record in records.items():
-        if not isinstance(record, dict):
-            raise UserError(f"{path}: PMID {pmid}: expected an object with QUESTION, CONTEXTS ...")
-        for key, kind in (("QUESTION", str), ("CONTEXTS", list), ("LONG_ANSWER", str)):
-            if not isinstance(record.get(key), kind):
-                raise UserError(f"{path}: PMID {pmid}: no {key}, or not a {kind.__name__}")
-        if record.get("final_decision") not in LABELS:
-            raise UserError(
-                f"{path}: PMID {pmid}: final_decision is {record.get('final_decision')!r}, "
-                f"expected {', '.join(LABELS)}"
-            )
-    return records
-
-
-def _load_json(path: Path) -> dict[str, Any]:
-    def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        content = dict(pairs)
-        if len(content) != len(pairs):
-            twice = next(key for key, n in Counter(key for key, _ in pairs).items() if n > 1)
-            raise UserError(f"{path}: {twice} is in it twice")
-        return content
-
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=without_duplicates)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON ({error})") from None
-    if not isinstance(content, dict) or not content:
-        raise UserError(f"{path}: expected a JSON object with PMIDs as keys")
-    return content
 
 
 def _digest(pmids: list[str]) -> str:

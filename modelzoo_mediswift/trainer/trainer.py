@@ -13,6 +13,7 @@ from modelzoo_mediswift.data.loader import Batch
 from modelzoo_mediswift.engine.base import Engine, EvalResult, StepResult
 from modelzoo_mediswift.trainer.callbacks.base import Callback, Run
 from modelzoo_mediswift.trainer.checkpointing import Checkpointing
+from modelzoo_mediswift.trainer.early_stopping import EarlyStopping
 
 
 class Loader(Protocol):
@@ -70,13 +71,19 @@ class Trainer:
         cadence: Cadence,
         checkpointing: Checkpointing,
         callbacks: Sequence[Callback] = (),
+        early_stopping: EarlyStopping | None = None,
+        agree: Callable[[bool], bool] = bool,
     ) -> None:
+        """`agree` tells every process of the run what one of them was asked."""
         self.engine = engine
         self.run = run
         self.cadence = cadence
         self.checkpointing = checkpointing
         self.callbacks = callbacks
-        self._stop_requested = False
+        self.early_stopping = early_stopping
+        self.agree = agree
+        self._signalled = False  # this process, since when nobody else need know
+        self._stop_requested = False  # all processes
 
     def fit(self, loader: Loader, validation: Mapping[str, Callable[[], Iterable[Batch]]]) -> None:
         """Train from the run's start step to the end.
@@ -94,7 +101,7 @@ class Trainer:
                         self._save(step, loader)
                     # The score to improve on; and bad validation data shows up now, not in hours.
                     self._evaluate(step, validation)
-                while step < self.cadence.total_steps:
+                while step < self.cadence.total_steps and not self._good_enough:
                     step = self.engine.train(
                         batches,
                         step,
@@ -103,10 +110,12 @@ class Trainer:
                         self._on_step,
                     )
                     if self.cadence.evaluate_at(step):
-                        self._evaluate(step, validation)
-                    if self._stop_requested or self.cadence.checkpoint_at(step):
+                        self._watch(step, self._evaluate(step, validation))
+                        self._stop_requested = self.agree(self._signalled)
+                    if self._save_at(step):
                         self._save(step, loader)
-                    if self._stop_requested and step < self.cadence.total_steps:
+                    finished = step >= self.cadence.total_steps or self._good_enough
+                    if self._stop_requested and not finished:
                         raise Interrupted(step)
         finally:
             self._each(lambda c: c.on_end(step))
@@ -123,6 +132,7 @@ class Trainer:
 
     def _on_step(self, result: StepResult) -> bool:
         self._each(lambda c: c.on_step(result))
+        self._stop_requested = self.agree(self._signalled)
         return not self._stop_requested
 
     def _evaluate(
@@ -135,8 +145,30 @@ class Trainer:
                 callback.on_evaluate(step, name, result)
         return results
 
+    def _watch(self, step: int, results: Mapping[str, EvalResult]) -> None:
+        if self.early_stopping is not None:
+            self.early_stopping.consider(step, next(iter(results.values())))
+
+    @property
+    def _good_enough(self) -> bool:
+        return self.early_stopping is not None and self.early_stopping.exhausted
+
+    @property
+    def _best_step(self) -> int | None:
+        best = self.early_stopping.best if self.early_stopping else None
+        return best[0] if best else None
+
+    def _save_at(self, step: int) -> bool:
+        return (
+            self._stop_requested
+            or self._good_enough
+            or step == self._best_step
+            or self.cadence.checkpoint_at(step)
+        )
+
     def _save(self, step: int, loader: Loader) -> None:
-        path = self.checkpointing.save(step, self.engine.state(), loader.state_dict())
+        best = self._best_step
+        path = self.checkpointing.save(step, self.engine.state(), loader.state_dict(), best)
         self._each(lambda c: c.on_checkpoint(step, path))
 
     def _each(self, call: Callable[[Callback], None]) -> None:
@@ -148,7 +180,7 @@ class Trainer:
         """Turn the first SIGINT or SIGTERM into a request, and let the second one through."""
 
         def request(number: int, frame: FrameType | None) -> None:
-            self._stop_requested = True
+            self._signalled = True
             signal.signal(number, previous[signal.Signals(number)])
 
         previous = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}

@@ -48,7 +48,11 @@ def test_a_run_from_yaml_to_checkpoints_and_logs(run_files, capsys):
         "checkpoint_5",
         "events",
         "log.jsonl",
+        "run_record.json",
     ]
+    record = json.loads(Path("run/run_record.json").read_text())
+    assert [s["finished"] for s in record["sessions"]] == [True]
+    assert len(record["checkpoints"]["checkpoint_20"]["model.safetensors"]) == 64
     events = [json.loads(line) for line in Path("run/log.jsonl").read_text().splitlines()]
     start = events[0]
     assert start["event"] == "start"

@@ -112,7 +112,7 @@ def test_faulty_entries(complaint: Complaint, entry: str, message: str) -> None:
     [
         ("KeepNCheckpoints: {n: 0}", "KeepNCheckpoints.n: expected an integer >= 1, got 0"),
         ("DensifyOnLoad: null", "DensifyOnLoad: expected {} or a mapping, got null"),
-        ("DensifyOnLoad: {a: 1}", 'DensifyOnLoad.a: unknown key "a" (known: )'),
+        ("DensifyOnLoad: {a: 1}", 'DensifyOnLoad.a: unknown key "a" (known: init, scale, seed)'),
         (
             "LoadCheckpointStates: {load_checkpoint_states: 'model,optimizer'}",
             "LoadCheckpointStates.load_checkpoint_states: expected all or model "

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from modelzoo_mediswift.config.callbacks import DensifyOnLoad, LoadCheckpointStates
+from modelzoo_mediswift.config.callbacks import LoadCheckpointStates
 from modelzoo_mediswift.config.dump import to_yaml
+from modelzoo_mediswift.config.fine_tuning import DensifyOnLoad
 from modelzoo_mediswift.config.load import load_config, parse_config
 from modelzoo_mediswift.config.model import TruncatedNormal
 from modelzoo_mediswift.config.optimizer import AdamW, CosineDecayLR, LinearLR, SequentialLR

@@ -216,27 +216,10 @@ def test_training_from_parquet(tmp_path: Path) -> None:
     write_parquet(tmp_path / "train.parquet", [*rows, record("", "no title")])
     out = tmp_path / "tokenizer.json"
     counts = train_tokenizer_from_parquet(tmp_path, out, 300)
-    assert counts == {"documents": 13, "vocab_size": 300}
+    assert counts == {"documents": 13, "sources": {PUBMED_ABSTRACT: 13}, "vocab_size": 300}
     texts = [f"Title {i}\n{text}" for i, text in enumerate(SENTENCES * 3)]
     expected = train_tokenizer([*texts, "no title"], 300, progress=False)
     assert out.read_text(encoding="utf-8") == expected.to_str(pretty=True)
-
-
-@pytest.mark.parametrize(
-    ("wanted", "taken"),
-    [(1, [0]), (3, [0, 4, 7]), (5, [0, 2, 4, 6, 8]), (9, [0, 2, *range(3, 10)]), (99, range(10))],
-)
-def test_a_part_of_the_documents_is_spread_evenly(
-    wanted: int, taken: list[int], tmp_path: Path
-) -> None:
-    texts = [f"{letter} {letter}" for letter in "abcdefghij"]
-    rows = [record("", text, i) for i, text in enumerate(texts)]
-    write_parquet(tmp_path / "train.parquet", rows)
-    out = tmp_path / "tokenizer.json"
-    counts = train_tokenizer_from_parquet(tmp_path, out, 1000, wanted)
-    assert counts["documents"] == len(taken)
-    merged = {token for token in load_tokenizer(out).get_vocab() if token[1:] in {*"abcdefghij"}}
-    assert merged == {f"Ġ{texts[i][0]}" for i in taken}
 
 
 def test_no_documents_and_no_file_are_named(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import shlex
 import subprocess
@@ -8,10 +9,12 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 import data_preprocessing.pack
-from data_preprocessing.__main__ import EXAMPLE, main, read_pmids
+from data_preprocessing.__main__ import EXAMPLE, main
+from data_preprocessing.pmid_lists import pmid_file, read_pmids
 from data_preprocessing.records import PUBMED_ABSTRACT, Record, write_parquet
 from modelzoo_mediswift.data.hdf5 import open_sequences
 from modelzoo_mediswift.errors import UserError
+from modelzoo_mediswift.tasks.pubmedqa import OFFICIAL_TEST_SHA256
 
 STAGES = (
     "sample",
@@ -163,10 +166,38 @@ def test_interrupt_is_one_line(
     assert {path.name for path in Path(packing[5]).iterdir()} == {".lock", ".train.tokens"}
 
 
-@pytest.mark.parametrize("content", ['{"12": "yes", "7": "no"}', '["12", 7]', "12\n7\n", " 7 12"])
+@pytest.mark.parametrize(
+    "content", ['{"12": "yes", "7": "no"}', '["12", 7]', "12\n7\n", " 7 12", "# 3\n7 #4\n12"]
+)
 def test_pmids_from_several_forms(tmp_path: Path, content: str) -> None:
     (tmp_path / "ids").write_text(content)
     assert read_pmids(tmp_path / "ids") == {7, 12}
+
+
+@pytest.mark.parametrize(
+    ("name", "digests"),
+    [
+        ("pubmedqa", {500: OFFICIAL_TEST_SHA256}),
+        ("hoc", {315: "9fabb82be770dd5c231de6720ac5d89888e9e7e506105f168e07c8fd23bc2830"}),
+    ],
+)
+def test_the_test_sets_that_come_with_the_project(name: str, digests: dict[int, str]) -> None:
+    file = pmid_file(name)
+    listed = [line.split() for line in file.read_text().splitlines() if line[0] != "#"]
+    pmids = [pmid for line in listed for pmid in line]
+    assert len(read_pmids(file)) == len(pmids)
+    for count, digest in digests.items():  # the first so many
+        assert hashlib.sha256("\n".join(sorted(pmids[:count])).encode()).hexdigest() == digest
+        assert digest in file.read_text()
+    assert pmid_file(file.name) == Path(file.name)
+
+
+@pytest.mark.real_data
+def test_no_training_document_of_hoc_is_taken_for_a_test(real_data: Path) -> None:
+    listed = read_pmids(pmid_file("hoc"))
+    for name in ("train.tsv", "dev.tsv"):
+        lines = (real_data / "hoc" / name).read_text(encoding="utf-8").splitlines()[1:]
+        assert not listed & {int(line.split("\t")[2].partition("_")[0]) for line in lines}
 
 
 def test_pmids_that_are_none(tmp_path: Path) -> None:

@@ -8,13 +8,13 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from data_preprocessing.bpe import document_text
 from data_preprocessing.pack import (
-    _mixed,
     join_documents,
     pack_corpus,
     pack_documents,
     shuffled_order,
 )
 from data_preprocessing.records import PUBMED_ABSTRACT, Record, write_parquet
+from data_preprocessing.shuffle import _mixed
 from modelzoo_mediswift.data.hdf5 import open_sequences
 from modelzoo_mediswift.errors import UserError
 

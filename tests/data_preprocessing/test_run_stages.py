@@ -26,6 +26,7 @@ tokenizer: {{vocab_size: 400}}
 pack: {{max_sequence_length: 64}}
 finetune:
   - {{task: pubmedqa, input: {out}/sample/pubmedqa, max_sequence_length: 256}}
+  - {{task: hoc, input: {out}/sample/hoc, max_sequence_length: 256}}
 """
 
 
@@ -64,6 +65,8 @@ def test_everything_is_there(finished: Path) -> None:
     ]
     for split in ("train", "validation"):
         assert (finished / "packed" / split / "data_params.json").exists()
+        for task in ("pubmedqa", "hoc"):
+            assert (finished / "finetune" / task / split / "data_params.json").exists()
 
 
 def test_the_second_time_nothing_is_made(
@@ -73,7 +76,7 @@ def test_the_second_time_nothing_is_made(
     assert main(["run", str(finished.parent / "out.yaml")]) == 0
     assert {path: path.stat().st_mtime_ns for path in finished.rglob("*.h5")} == before
     shown = capsys.readouterr().out
-    for stage in ("sample", "merge", "tokenizer", "pack", "finetune pubmedqa"):
+    for stage in ("sample", "merge", "tokenizer", "pack", "finetune pubmedqa", "finetune hoc"):
         assert f"{stage} (done before)" in shown
 
 
@@ -124,6 +127,12 @@ def test_the_second_of_two_runs_refuses(tmp_path: Path, capsys: pytest.CaptureFi
     with only_one(tmp_path / "out"):
         assert main(["run", str(config)]) == 2
     assert "another run (process" in capsys.readouterr().err
+    with only_one(tmp_path / "sample"):
+        assert main(["sample", str(tmp_path / "sample")]) == 2
+    assert "another run (process" in capsys.readouterr().err
+    with only_one(tmp_path / "t.json", is_file=True):
+        assert main(["tokenizer", str(tmp_path), "-o", str(tmp_path / "t.json")]) == 2
+    assert "t.json: another run (process" in capsys.readouterr().err
     for stage in ("parse", "merge"):
         with only_one(tmp_path / stage):
             assert main([stage, str(config), "-o", str(tmp_path / stage)]) == 2
@@ -140,6 +149,8 @@ def test_there_are_three(tmp_path: Path) -> None:
     paper = load_run_config(CONFIGS / "paper.yaml")
     assert paper.merge.validation_share == 0.03
     assert paper.tokenizer.vocab_size == 42384
+    for config in (paper, load_run_config(CONFIGS / "laptop.yaml")):
+        assert config.merge.exclude_pmids == ("pubmedqa", "hoc")
     assert paper.fetch is not None
     assert len(paper.fetch.sets) == 5
 
@@ -156,7 +167,13 @@ def test_there_are_three(tmp_path: Path) -> None:
             r':4: fetch\.sets\.0: unknown set of files "pubmed_base"; did you mean "pubmed_bas',
         ),
         ("tokenizer: 5\n", r":4: tokenizer: expected a mapping, got 5"),
-        ("finetune: [{task: hoc, input: x, max_sequence_length: 1}]\n", "expected pubmedqa, got"),
+        ("finetune: [{task: hok, input: x, max_sequence_length: 1}]\n", "expected pubmedqa or hoc"),
+        (
+            "finetune:\n"
+            "  - {task: hoc, input: x, max_sequence_length: 1}\n"
+            "  - {task: hoc, input: y, max_sequence_length: 1}\n",
+            "the same task and subset twice",
+        ),
     ],
 )
 def test_mistakes_in_the_configuration(tmp_path: Path, change: str, message: str) -> None:

@@ -19,6 +19,7 @@ from modelzoo_mediswift.trainer.callbacks.base import Callback, Run
 from modelzoo_mediswift.trainer.callbacks.rate import Rate
 
 LOG_FILE = "log.jsonl"
+END_FACTS = ("revived_moved",)  # known at the end alone
 
 
 class JsonLog(Callback):
@@ -81,7 +82,7 @@ class JsonLog(Callback):
         self.rate.restart()
 
     def on_end(self, step: int) -> None:
-        self._write("end", step)
+        self._write("end", step, **{k: v for k, v in self.run.facts.items() if k in END_FACTS})
         self.file.close()
 
     def _write(self, event: str, step: int, **values: Any) -> None:

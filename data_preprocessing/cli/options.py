@@ -1,0 +1,76 @@
+"""Options that several stages have."""
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from data_preprocessing.executor import Executor
+
+
+def add_stage(
+    stages: Any, name: str, run: Callable[..., None], summary: str
+) -> argparse.ArgumentParser:
+    """A subcommand; `run` gets its options by name."""
+    formatter = argparse.ArgumentDefaultsHelpFormatter
+    stage = stages.add_parser(name, help=summary, description=summary, formatter_class=formatter)
+    stage.set_defaults(run=run)
+    return stage
+
+
+def add_out(stage: argparse.ArgumentParser, text: str) -> None:
+    """-o: where a stage writes."""
+    stage.add_argument("-o", "--out", type=Path, required=True, metavar="OUT", help=text)
+
+
+def add_tokenizer_option(stage: argparse.ArgumentParser, *, required: bool) -> None:
+    """-t: the tokenizer.json."""
+    stage.add_argument(
+        "-t", "--tokenizer", type=Path, required=required, metavar="FILE", help="tokenizer.json"
+    )
+
+
+def add_hdf5_options(stage: argparse.ArgumentParser) -> None:
+    """How HDF5 is written."""
+    stage.add_argument(
+        "--max_sequence_length", type=positive, required=True, metavar="N", help="in tokens"
+    )
+    stage.add_argument(
+        "--samples_per_file", type=positive, default=8192, metavar="N", help="sequences per *.h5"
+    )
+    stage.add_argument(
+        "--compression", choices=["gzip", "lz4"], help="smaller, but slower to write and read"
+    )
+
+
+def add_workers(stage: argparse.ArgumentParser, text: str) -> None:
+    """--workers and --dask: who does a stage's jobs."""
+    stage.add_argument("--workers", type=positive, default=1, help=text)
+    stage.add_argument(
+        "--dask", metavar="ADDRESS", help="a Dask scheduler whose workers do it, such as tcp://..."
+    )
+
+
+@contextmanager
+def executor_of(dask: str | None) -> Iterator["Executor | None"]:
+    """The cluster that --dask names; None leaves it to --workers."""
+    if dask is None:
+        yield None
+        return
+    from data_preprocessing.dask_cluster import dask_cluster
+
+    with dask_cluster(scheduler=dask) as executor:
+        yield executor
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 on, for argparse's `type`."""
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+positive.__name__ = "positive number"  # what argparse calls it in its message
