@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelzoo_mediswift.cerebras.reach import cluster_failures
 from modelzoo_mediswift.cli import csx, recipe
 from modelzoo_mediswift.cli.errors import INTERRUPTED, guarded
 from modelzoo_mediswift.config.load import load_stages
@@ -103,7 +104,7 @@ def _run_one(
 ) -> int:
     if arguments.device == "CSX":
         csx.prepare(config)
-        with csx.cluster_failures():
+        with cluster_failures():
             if config.init.backend.validate_only or config.init.backend.compile_only:
                 return csx.compile_alone(config, arguments.mode)
             return _by_mode(arguments, config, facts)
