@@ -39,6 +39,7 @@ from modelzoo_mediswift.config.callbacks import (
     KeepNCheckpoints,
     LoadCheckpointStates,
     LogSparsity,
+    SparseKernels,
 )
 from modelzoo_mediswift.config.dump import to_yaml
 from modelzoo_mediswift.config.fine_tuning import DensifyOnLoad
@@ -49,6 +50,7 @@ from modelzoo_mediswift.data.loader import TrainLoader
 from modelzoo_mediswift.engine.energy import energy_meters
 from modelzoo_mediswift.engine.peaks import peak_flops
 from modelzoo_mediswift.engine.precision import autocast_dtype
+from modelzoo_mediswift.engine.sparse_layers import make_sparse_layers
 from modelzoo_mediswift.engine.torch_engine import TorchEngine, Update
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.model.gpt3 import GPT3
@@ -120,12 +122,26 @@ def build_fit(
     revived = revived_places(model, revival, path)
     train_only(init, model)
     model.to(device)
+    update, autocast = _update(init, model, sparsity), _autocast(init, device)
+    sequences = init.micro_batch_size or fit.train_dataloader.batch_size
+    kernels = init.callback(SparseKernels)
     engine = TorchEngine(
         model,
         device,
-        _update(init, model, sparsity),
-        autocast=_autocast(init, device),
+        update,
+        autocast=autocast,
         micro_batch_size=init.micro_batch_size,
+        sparse_layers=make_sparse_layers(
+            model,
+            sparsity,
+            update.optimizer,
+            device,
+            every_layer=kernels.layers == "all",
+            tokens=sequences * source.max_sequence_length,
+            autocast=autocast,
+        )
+        if kernels
+        else None,
     )
     start = 0
     if checkpoint is not None and not weights_only:

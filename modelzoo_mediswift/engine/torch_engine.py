@@ -12,6 +12,7 @@ from torch import Tensor
 
 from modelzoo_mediswift.data.loader import Batch
 from modelzoo_mediswift.engine.base import EngineState, EvalResult, NonFiniteLoss, StepResult
+from modelzoo_mediswift.engine.sparse_layers import SparseLayers
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.model.gpt3 import GPT3
 from modelzoo_mediswift.model.loss import summed_loss
@@ -44,12 +45,14 @@ class TorchEngine:
         *,
         autocast: torch.dtype | None = None,
         micro_batch_size: int | None = None,
+        sparse_layers: SparseLayers | None = None,
     ) -> None:
         self.model = model
         self.device = device
         self.update = update
         self.autocast = autocast
         self.micro_batch_size = micro_batch_size
+        self.sparse_layers = sparse_layers
 
     @property
     def description(self) -> str:
@@ -93,6 +96,8 @@ class TorchEngine:
         waits = self.device.type != "cpu"
         worst = torch.zeros((), device=self.device)  # becomes and stays non-finite
         for step in range(start, stop):
+            if self.sparse_layers is not None:
+                self.sparse_layers.before_step(step + 1)
             learning_rate = self.update.schedule(step)
             loss, grad_norm, n_tokens, first = self._gradients(iterator, step + 1)
             worst = worst + loss * 0 + grad_norm * 0
@@ -152,6 +157,8 @@ class TorchEngine:
     @torch.no_grad()
     def evaluate(self, batches: Iterable[Batch]) -> EvalResult:
         self.model.eval()
+        if self.sparse_layers is not None:
+            self.sparse_layers.before_evaluation()
         loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         right = torch.zeros((), dtype=torch.int64, device=self.device)
         n_tokens = 0
@@ -174,13 +181,24 @@ class TorchEngine:
         if sparsity is not None and sparsity.seed is not None:
             rng["sparsity_seed"] = torch.tensor(sparsity.seed)
         optimizer = self.update.optimizer.state() if self.update else {}
+        if self.sparse_layers is not None and self.sparse_layers.choices is not None:
+            rng["sparse_kernels"] = self.sparse_layers.choices
         return EngineState(
-            model={n: t.detach().cpu().clone() for n, t in unique_tensors(self.model).items()},
-            optimizer={n: t.detach().cpu().clone() for n, t in optimizer.items()},
+            model={n: self._copy(n, t) for n, t in unique_tensors(self.model).items()},
+            optimizer={n: self._copy(n, t) for n, t in optimizer.items()},
             rng=rng,
         )
 
+    def _copy(self, name: str, tensor: Tensor) -> Tensor:
+        if self.sparse_layers is not None:
+            tensor = self.sparse_layers.dense(name, tensor)
+        return tensor.detach().cpu().clone()
+
     def load_state(self, state: EngineState) -> None:
+        if self.sparse_layers is not None:
+            self.sparse_layers.expand()
+            if "sparse_kernels" in state.rng:
+                self.sparse_layers.choices = state.rng["sparse_kernels"]
         load_tensors(self.model, state.model)
         if self.update is not None and state.optimizer:
             try:

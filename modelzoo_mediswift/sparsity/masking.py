@@ -97,7 +97,8 @@ class Masking:
                 continue
             if parameter.algorithm.needs_gradient(step):
                 self._gradients[parameter.name] = gradient.clone()
-            gradient.mul_(parameter.mask)
+            if gradient.shape == parameter.mask.shape:  # else it is of the non-zeros alone
+                gradient.mul_(parameter.mask)
 
     @torch.no_grad()
     def change_masks(self, step: int) -> list[SparseParameter]:
