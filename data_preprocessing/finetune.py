@@ -1,4 +1,7 @@
-"""A task's examples to HDF5: [eos] source v1 .. vn target [eos], the loss on the target."""
+"""A task's examples to HDF5: [eos] source v1 .. vn target [eos], the loss on the target.
+
+The soft prompt v1 .. vn may stand before the source instead.
+"""
 
 import hashlib
 import json
@@ -22,7 +25,13 @@ from data_preprocessing.write_hdf5 import (
 )
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.tasks.base import SPLITS, Example
-from modelzoo_mediswift.tasks.layout import Layout, layout_example, layout_rows
+from modelzoo_mediswift.tasks.layout import (
+    LAYOUT_KEY,
+    Layout,
+    PromptPosition,
+    layout_example,
+    layout_rows,
+)
 from modelzoo_mediswift.tasks.registry import make_task
 
 EXAMPLES_FILE = "examples.jsonl"
@@ -39,6 +48,7 @@ def finetune_task(
     vocab_size: int | None = None,
     samples_per_file: int = SAMPLES_PER_FILE,
     compression: str | None = None,
+    prompt_position: PromptPosition = "between",
     **task_options: Any,
 ) -> dict[str, dict[str, Any]]:
     """Write `out_dir`/{train,validation,test}; return each split's data_params.json.
@@ -70,6 +80,10 @@ def finetune_task(
             "num_virtual_tokens": num_virtual_tokens,
             "tokenizer_sha256": tokenizer_sha256(tokenizer_path),
             "eos_token_id": tokenizer.token_to_id(END_OF_TEXT),
+            LAYOUT_KEY: {
+                "prompt_position": prompt_position,
+                "include_long_answer": task_options.get("include_long_answer") or False,
+            },
             "sources": {"task": task_name, "split": split, "examples_sha256": _sha256(examples)},
             "settings": {"samples_per_file": samples_per_file, "compression": compression},
         }
@@ -130,6 +144,7 @@ def _lay_out(example: Example, tokenizer: Tokenizer, wanted: dict[str, Any]) -> 
             wanted["vocab_size"],
             wanted["eos_token_id"],
             wanted["max_sequence_length"],
+            prompt_position=wanted[LAYOUT_KEY]["prompt_position"],
         )
     except UserError as error:
         raise UserError(f"example {example.id}: {error}") from None

@@ -116,6 +116,12 @@ def add_finetune(stages: Any) -> None:
     )
     stage.add_argument("--fold", type=int, help="of PubMedQA's cross-validation, 0 (default) to 9")
     stage.add_argument(
+        "--prompt_position",
+        choices=("between", "before"),
+        default="between",
+        help="of the soft prompt: between source and target (default), or before the source",
+    )
+    stage.add_argument(
         "--include_long_answer",
         action="store_true",
         default=None,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from modelzoo_mediswift.cli import (
     compare,
+    convert,
     erk,
     evaluate,
     export,
@@ -26,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "`python run.py {CSX,CPU,GPU} --params FILE`; data is `python -m data_preprocessing`.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (plan, erk, evaluate, compare, generate, perplexity, export, report):
+    for module in (plan, erk, evaluate, compare, generate, perplexity, export, convert, report):
         module.add_parser(commands)
     arguments = parser.parse_args(argv)
     return guarded(lambda: arguments.command(arguments))

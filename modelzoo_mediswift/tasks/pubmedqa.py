@@ -47,12 +47,15 @@ class PqalSplit:
         return tuple(p for k, dev in enumerate(self.folds) if k != fold for p in dev)
 
 
+LONG_ANSWER_ROOM = 192
+"""Tokens that a generated long answer may have."""
+
+
 class PubMedQA:
     """PubMedQA with BioGPT's wording (Luo et al. 2022, section 4.3)."""
 
     name = "pubmedqa"
     labels: tuple[str, ...] = LABELS
-    exclusive = True
     num_virtual_tokens = 9
 
     def __init__(
@@ -90,6 +93,8 @@ class PubMedQA:
         self.source_form = source_form
         self.target_form = target_form
         self.include_long_answer = include_long_answer
+        self.exclusive = not include_long_answer
+        self.free_tokens = LONG_ANSWER_ROOM if include_long_answer else 0
         lead_in = " ".join(target_form.split("{label}")[0].split()[-2:])
         self._answer = re.compile(
             rf"{re.escape(lead_in)}\s+({'|'.join(LABELS)})\b".replace(r"\ ", r"\s+"), re.IGNORECASE
@@ -139,6 +144,10 @@ class PubMedQA:
     def longest_target(self) -> str:
         """The answer sentence of the longest label."""
         return self.target_text(max(LABELS, key=len))
+
+    def answers(self) -> tuple[str, ...]:
+        """The labels; with a long answer before them nothing is certain."""
+        return () if self.include_long_answer else self.labels
 
     def parse(self, generated: str) -> str | None:
         """The label in the first answer sentence, None if there is none."""
