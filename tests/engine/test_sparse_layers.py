@@ -184,7 +184,9 @@ def test_the_faster_is_chosen_and_the_choice_is_part_of_the_state(monkeypatch, c
         assert (p.weight.dim() == 1) == (p.mask.shape[0] != 128)
     said = capsys.readouterr().err
     assert "32 x 32, 75 % sparse: dense 1000.00 ms, sparse 500.00 ms for 512 tokens: sparse" in said
-    assert "128 x 32, 75 % sparse: dense 1000.00 ms, sparse 1500.00 ms for 512 tokens: dense" in said
+    assert (
+        "128 x 32, 75 % sparse: dense 1000.00 ms, sparse 1500.00 ms for 512 tokens: dense" in said
+    )
 
     def fail(self, shape, density):
         raise AssertionError("measured again")
