@@ -117,16 +117,20 @@ def make_sparse_layers(
     every_layer: bool,
     tokens: int,
     autocast: torch.dtype | None,
+    alone: bool = True,
 ) -> SparseLayers | None:
     """The compressed layers that a run asks for; None, after a message, where it cannot have them.
 
     With `every_layer` nothing is measured; else what is faster for `tokens` at a time is taken.
+    The model must be `alone`: neither compiled nor spread over processes.
     """
     problem = None
     if masking is None:
         problem = "nothing is sparse"
     elif device.type != "cpu":
         problem = f"they are for a CPU, not for {device.type}"
+    elif not alone:
+        problem = "they are for one process and a model that is not compiled"
     else:
         try:
             load_library()

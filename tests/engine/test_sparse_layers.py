@@ -206,10 +206,10 @@ def test_the_measurement_measures(capsys):
     assert choice.state().tolist()[0][:3] == [64, 64, 25]
 
 
-def make(model, masking, device=CPU):
+def make(model, masking, device=CPU, alone=True):
     optimizer = AdamW(model, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
     return make_sparse_layers(
-        model, masking, optimizer, device, every_layer=True, tokens=8, autocast=None
+        model, masking, optimizer, device, every_layer=True, tokens=8, autocast=None, alone=alone
     )
 
 
@@ -224,9 +224,12 @@ def test_where_kernels_cannot_be_had_a_message_says_so(monkeypatch, capsys):
     assert make(model, masking) is None
     assert make(model, masking, torch.device("cuda")) is None
     assert make(model, None) is None
+    assert make(model, masking, alone=False) is None
     assert capsys.readouterr().err.splitlines() == [
         "SparseKernels: not used: the sparse kernels are not compiled; training is masked-dense",
         "SparseKernels: not used: they are for a CPU, not for cuda; training is masked-dense",
         "SparseKernels: not used: nothing is sparse; training is masked-dense",
+        "SparseKernels: not used: they are for one process and a model that is not compiled; "
+        "training is masked-dense",
     ]
     assert math.isfinite(train(engine, 0, 1)[0][0])
