@@ -88,6 +88,7 @@ def build_fit(
     seed = secrets.randbits(32) if init.seed is None else init.seed
     torch.manual_seed(seed)  # the library's masks, dropout
 
+    build_data.refuse_shared_examples(fit)
     source = build_data.open_data(fit.train_dataloader, init.model)
     loader = _train_batches(fit.train_dataloader, source, init.model)
     validation = _validation(fit.val_dataloader, init)

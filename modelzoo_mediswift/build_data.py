@@ -9,9 +9,10 @@ from typing import Any
 from modelzoo_mediswift.config.callbacks import GroupByLength
 from modelzoo_mediswift.config.data import DataLoaderConfig
 from modelzoo_mediswift.config.model import ModelConfig
-from modelzoo_mediswift.config.trainer import InitConfig, TrainerConfig
+from modelzoo_mediswift.config.trainer import FitConfig, InitConfig, TrainerConfig
 from modelzoo_mediswift.data.hdf5 import SequenceSource, open_sequences
 from modelzoo_mediswift.data.loader import WHOLE, Batch, EvalLoader, Share, TrainLoader
+from modelzoo_mediswift.data.overlap import refuse_overlap
 from modelzoo_mediswift.errors import UserError
 
 Validation = Mapping[str, Callable[[], Iterable[Batch]]]
@@ -25,6 +26,12 @@ def open_data(config: DataLoaderConfig, model: ModelConfig) -> SequenceSource:
             f"model's max_position_embeddings is {model.max_position_embeddings}"
         )
     return source
+
+
+def refuse_shared_examples(fit: FitConfig) -> None:
+    """Raises UserError if an example of the training data validates too."""
+    held_out = [folder for loader in fit.val_dataloader for folder in loader.data_dir]
+    refuse_overlap(fit.train_dataloader.data_dir, held_out)
 
 
 def loader_options(config: DataLoaderConfig, model: ModelConfig) -> dict[str, Any]:

@@ -114,7 +114,8 @@ def add_finetune(stages: Any) -> None:
         "--labels_file",
         type=Path,
         metavar="FILE",
-        help="for pqau: JSON of PMID to yes, no or maybe; questions without are left out",
+        help="for pqau: JSON of PMID to yes, no or maybe, as `mediswift label` writes it; "
+        "questions without are left out",
     )
     stage.add_argument("--fold", type=int, help="of PubMedQA's cross-validation, 0 (default) to 9")
     stage.add_argument(

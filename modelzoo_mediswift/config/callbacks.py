@@ -6,7 +6,12 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 
 from modelzoo_mediswift.config import modelzoo_keys
-from modelzoo_mediswift.config.fine_tuning import DensifyOnLoad, EarlyStopping, TrainOnly
+from modelzoo_mediswift.config.fine_tuning import (
+    DensifyOnLoad,
+    EarlyStopping,
+    PseudoLabels,
+    TrainOnly,
+)
 from modelzoo_mediswift.config.section import (
     ListOnly,
     Named,
@@ -55,6 +60,15 @@ class GroupByLength(Named):
 class LogSparsity(Named):
     """Log the sparsity of every masked parameter: before the first step and, where masks
     change, as aimed at and as it is at every logging step."""
+
+
+class SparseKernels(Named):
+    """Compute masked layers on a CPU at their non-zeros alone, in compressed form; on other
+    devices, and where the kernels are not compiled, a message says that training is masked-dense.
+    """
+
+    layers: Annotated[Literal["fastest", "all"], expected("fastest or all")] = "fastest"
+    """`fastest` measures at the start whether dense or sparse is faster for each shape."""
 
 
 class ExploreRange(Section):
@@ -199,7 +213,9 @@ _supported_callback = named(
         GroupByLength,
         TrainOnly,
         EarlyStopping,
+        PseudoLabels,
         LogSparsity,
+        SparseKernels,
         ScopedTrainFlags,
     ),
     "callback",

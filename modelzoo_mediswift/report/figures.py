@@ -6,7 +6,7 @@ import io
 import re
 from typing import TYPE_CHECKING, Any
 
-from modelzoo_mediswift.report.document import Figure
+from modelzoo_mediswift.report.document import Figure, Series
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,6 +62,9 @@ def draw(figure: Figure, key: str) -> str:
 
 def _plot(axes: Axes, figure: Figure) -> None:
     for series in figure.series:
+        if figure.scatter:
+            _scatter(axes, series)
+            continue
         axes.plot(
             series.x,
             series.y,
@@ -78,8 +81,23 @@ def _plot(axes: Axes, figure: Figure) -> None:
     axes.set_xlabel(figure.x_label)
     axes.set_ylabel(figure.y_label)
     axes.grid(color="#808080", alpha=0.25, linewidth=0.6)
+    if figure.scatter:
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(_nothing)
     axes.xaxis.set_major_formatter(_plain)
     axes.yaxis.set_major_formatter(_plain)
+
+
+def _scatter(axes: Axes, series: Series) -> None:
+    marker = "D" if series.dashed else "o"
+    shade = colour(series.colour)
+    axes.plot(series.x, series.y, color=shade, linestyle="", marker=marker, markersize=5)
+    for x, y, label in zip(series.x, series.y, series.labels, strict=False):
+        axes.annotate(label, (x, y), (4, 3), textcoords="offset points", fontsize=6)
+
+
+def _nothing(value: float, position: float) -> str:
+    return ""
 
 
 def _plain(value: float, position: float) -> str:

@@ -117,6 +117,8 @@ class Trainer:
                     finished = step >= self.cadence.total_steps or self._good_enough
                     if self._stop_requested and not finished:
                         raise Interrupted(step)
+                if step < self.cadence.total_steps:
+                    self.run.facts["stopped_early"] = True
         finally:
             self._each(lambda c: c.on_end(step))
 
