@@ -42,6 +42,7 @@ from modelzoo_mediswift.config.callbacks import (
     KeepNCheckpoints,
     LoadCheckpointStates,
     LogSparsity,
+    SparseKernels,
 )
 from modelzoo_mediswift.config.dump import to_yaml
 from modelzoo_mediswift.config.fine_tuning import DensifyOnLoad
@@ -55,6 +56,7 @@ from modelzoo_mediswift.engine.parallel import distribute
 from modelzoo_mediswift.engine.peaks import peak_flops
 from modelzoo_mediswift.engine.precision import autocast_dtype
 from modelzoo_mediswift.engine.processes import Processes, join, started_processes
+from modelzoo_mediswift.engine.sparse_layers import make_sparse_layers
 from modelzoo_mediswift.engine.torch_engine import TorchEngine, Update
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.model.gpt3 import GPT3
@@ -139,14 +141,29 @@ def build_fit(
         shard=init.backend.shard_parameters,
         compiled=_compiled(init, device),
     )
+    update, autocast = _update(init, model, sparsity), _autocast(init, device)
+    sequences = init.micro_batch_size or fit.train_dataloader.batch_size
+    kernels = init.callback(SparseKernels)
     engine = TorchEngine(
         model,
         device,
-        _update(init, model, sparsity),
-        autocast=_autocast(init, device),
+        update,
+        autocast=autocast,
         micro_batch_size=_micro_batch(config, source.max_sequence_length, device, processes),
         module=module,
         processes=processes,
+        sparse_layers=make_sparse_layers(
+            model,
+            sparsity,
+            update.optimizer,
+            device,
+            every_layer=kernels.layers == "all",
+            tokens=sequences * source.max_sequence_length,
+            autocast=autocast,
+            alone=not (processes.many or _compiled(init, device)),
+        )
+        if kernels
+        else None,
     )
     start = 0
     if checkpoint is not None and not weights_only:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -83,9 +83,17 @@ class AdamW:
     @torch.no_grad()
     def mask_moments(self, parameter: nn.Parameter, mask: torch.Tensor) -> None:
         """Forget the moments of weights that were dropped."""
-        state = self.moments[parameter]
+        self.change_moments(parameter, lambda moment: moment.mul_(mask))
+
+    @torch.no_grad()
+    def change_moments(
+        self, parameter: nn.Parameter, change: Callable[[torch.Tensor], torch.Tensor]
+    ) -> None:
+        """Replace both moments, where there are any, by what `change` makes of them."""
+        state = self.moments.get(parameter, {})
         for moment in ("exp_avg", "exp_avg_sq"):
-            state[moment].mul_(mask)
+            if moment in state:
+                state[moment] = change(state[moment])
 
     def state(self) -> dict[str, torch.Tensor]:
         """Moments and step counts as `<parameter>.<exp_avg | exp_avg_sq | step>`."""
