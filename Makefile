@@ -2,6 +2,7 @@
 # make test    both environments, linters, type check, all tests
 # make test-cerebras   the tests beside cerebras-pytorch alone (Python 3.11)
 # make check   linters and type check alone
+# make bench   what needs no GPU, in minutes; results in benchmarks/results/
 # make clean   remove what the demo made (the environment stays)
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -13,7 +14,7 @@ SOURCES := setup.py $(wildcard modelzoo_mediswift/kernels/*.[ch])  # compiled on
 DEMO := build/demo
 DATA := $(BIN)/python -m data_preprocessing
 
-.PHONY: demo test test-cerebras check clean
+.PHONY: demo test test-cerebras check bench clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.installed: setup.cfg pyproject.toml $(SOURCES) constraints/local.txt
@@ -87,6 +88,9 @@ test-cerebras: $(CEREBRAS)/.installed
 	    tests/data tests/engine tests/kernels tests/model tests/optim tests/plan tests/sparsity tests/trainer \
 	    $(patsubst %,tests/data_preprocessing/test_%.py,records parse merge pack finetune) \
 	    tests/test_architecture.py
+
+bench: $(VENV)/.installed
+	$(BIN)/python benchmarks
 
 clean:
 	rm -rf build
