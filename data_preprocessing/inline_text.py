@@ -7,11 +7,10 @@ from typing import Any
 
 def collapse(text: str) -> str:
     """Return `text` in NFC with every run of white space (also no-break and thin) as one space."""
-    if text.isascii():
-        if text.isprintable() and "  " not in text:  # four times as fast as splitting it
-            return text.strip(" ")
-        return " ".join(text.split())
-    return unicodedata.normalize("NFC", " ".join(text.split()))
+    text = text.strip()
+    if "  " in text or not text.isprintable():  # no white space but the blank is printable
+        text = " ".join(text.split())
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def local_name(element: Any) -> str:

@@ -110,7 +110,9 @@ class InlineWriter:
         """Write a cross-reference; number citations and note marks leave a DROPPED mark instead."""
         text = self._text(xref)
         kind = xref.get("ref-type")
-        if kind in _NOTE_REFERENCES or not text.strip():
+        if kind == "bibr" and len(text) < 4 and text.isdecimal():
+            pieces.append(DROPPED)
+        elif kind in _NOTE_REFERENCES or not text.strip():
             pieces.append(DROPPED)
         elif self._cites(xref, kind) and is_number_citation(text):
             pieces.append(DROPPED)
