@@ -8,7 +8,11 @@ from typing import Any
 def collapse(text: str) -> str:
     """Return `text` in NFC with every run of white space (also no-break and thin) as one space."""
     text = text.strip()
-    if "  " in text or not text.isprintable():  # no white space but the blank is printable
+    if not text.isprintable():  # no white space but the blank is printable
+        text = text.replace("\xa0", " ").replace("\u2009", " ").replace("\n", " ")
+        if not text.isprintable():
+            text = " ".join(text.split())
+    if "  " in text:
         text = " ".join(text.split())
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
