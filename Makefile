@@ -9,20 +9,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 CEREBRAS := .venv-cerebras
 PYTHON311 ?= $(shell command -v python3.11)
+SOURCES := setup.py $(wildcard modelzoo_mediswift/kernels/*.[ch])  # compiled on installation
 DEMO := build/demo
 DATA := $(BIN)/python -m data_preprocessing
 
 .PHONY: demo test test-cerebras check clean
 .DELETE_ON_ERROR:
 
-$(VENV)/.installed: setup.cfg pyproject.toml constraints/local.txt
+$(VENV)/.installed: setup.cfg pyproject.toml $(SOURCES) constraints/local.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints/local.txt torch
 	$(BIN)/python -m pip install --quiet --constraint constraints/local.txt --editable ".[dev]"
 	touch $@
 
 # The Cerebras release and its old companions, beside the environment that is used otherwise.
-$(CEREBRAS)/.installed: setup.cfg pyproject.toml constraints/cerebras.txt
+$(CEREBRAS)/.installed: setup.cfg pyproject.toml $(SOURCES) constraints/cerebras.txt
 	@test -n "$(PYTHON311)" || { echo "cerebras-pytorch needs python3.11 on PATH"; exit 1; }
 	$(PYTHON311) -m venv $(CEREBRAS)
 	$(CEREBRAS)/bin/python -m pip install --quiet --constraint constraints/cerebras.txt \
@@ -83,7 +84,7 @@ test: check test-cerebras
 # What a CS system is concerned with. The data pipeline and the reports do without it.
 test-cerebras: $(CEREBRAS)/.installed
 	$(CEREBRAS)/bin/python -m pytest tests/cerebras tests/checkpoint tests/cli tests/config \
-	    tests/data tests/engine tests/model tests/optim tests/plan tests/sparsity tests/trainer \
+	    tests/data tests/engine tests/kernels tests/model tests/optim tests/plan tests/sparsity tests/trainer \
 	    tests/test_architecture.py
 
 clean:

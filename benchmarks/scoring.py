@@ -2,17 +2,22 @@
 
     python benchmarks/scoring.py --questions 64
 
-The model has random weights of the given shape and is trained for a few steps to say the answer
-sentence, as any fine-tuned model does. Ours scores by likelihood *and* by generation, in batches;
-the loop generates greedily, question by question, with its cache, until end-of-text. Sources are
-random tokens of PubMedQA's lengths. Without --trained_steps the model never says an answer, and
-every answer is generated to its full length on both sides. Times are processor time, the least of
-some rounds; on one thread (OMP_NUM_THREADS=1) that is what an idle machine would take.
+The peers are what a user writes: `generate` question by question, and in batches padded on the
+left, in fp32 and with --bf16, for honesty, in bfloat16 too. The model has random weights of the
+given shape and is trained for a few steps to say the answer sentence, as any fine-tuned model does.
+Ours scores by likelihood *and* by generation; the peers generate alone, greedily with the cache,
+until end-of-text. Sources are random tokens of PubMedQA's lengths. Without --trained_steps the
+model never says an answer, and every answer is generated to its full length on both sides. Times
+are processor time, the least of some rounds; on one thread (OMP_NUM_THREADS=1) that is what an
+idle machine would take.
 """
 
 import argparse
+import math
 import tempfile
 import time
+from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -103,19 +108,27 @@ def train(model: GPT3, steps: int, vocab_size: int) -> None:
     model.eval()
 
 
-def plain_loop(model: GPT2LMHeadModel, questions: list[Example], vocab_size: int) -> list[str]:
+def prompt_ids(one: Example, vocab_size: int) -> list[int]:
+    return [EOS, *encode(one.source), *range(vocab_size, vocab_size + N_VIRTUAL)]
+
+
+def said_after(row: list[int]) -> str:
+    return decode(row[: row.index(EOS)] if EOS in row else row)
+
+
+def generate_batches(
+    model: GPT2LMHeadModel, questions: list[Example], vocab_size: int, batch_size: int
+) -> list[str]:
+    """`generate` on batches of the questions in their order, padded on the left; 1 is the loop."""
     said = []
     longest = len(target("maybe"))
-    for one in questions:
-        prompt = [EOS, *encode(one.source), *range(vocab_size, vocab_size + N_VIRTUAL)]
-        ids = torch.tensor([prompt])
-        out = model.generate(
-            ids,
-            attention_mask=torch.ones_like(ids),
-            max_new_tokens=longest + 1,
-            do_sample=False,
-        )[0, len(prompt) :].tolist()
-        said.append(decode(out[: out.index(EOS)] if EOS in out else out))
+    for start in range(0, len(questions), batch_size):
+        prompts = [prompt_ids(one, vocab_size) for one in questions[start : start + batch_size]]
+        width = max(map(len, prompts))
+        ids = torch.tensor([[EOS] * (width - len(p)) + p for p in prompts])
+        real = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts])
+        out = model.generate(ids, attention_mask=real, max_new_tokens=longest + 1, do_sample=False)
+        said += [said_after(row[width:].tolist()) for row in out]
     return said
 
 
@@ -128,6 +141,7 @@ def main() -> None:
     parser.add_argument("--hidden_size", type=int, default=384)
     parser.add_argument("--vocab_size", type=int, default=8192)
     parser.add_argument("--trained_steps", type=int, default=40)
+    parser.add_argument("--bf16", action="store_true", help="measure bfloat16 too, on all sides")
     flags = parser.parse_args()
     logging.disable_progress_bar()
     config = CONFIG.format(
@@ -152,25 +166,45 @@ def main() -> None:
         theirs = GPT2LMHeadModel.from_pretrained(folder).eval()
 
     questions = examples(flags.questions, flags.vocab_size, seed=2)
-    warm_up = examples(2, flags.vocab_size, seed=3)
     text = Text(encode, decode, EOS)
-    list(answer(model, PubMedQA(), warm_up, text, flags.batch_size))
-    plain_loop(theirs, warm_up, flags.vocab_size)
+    half, half_theirs = deepcopy(model).bfloat16(), deepcopy(theirs).bfloat16()
 
-    ours, plain = [], []
+    def ours(of: GPT3) -> Callable[[list[Example]], list[str]]:
+        def run(some: list[Example]) -> list[str]:
+            answers = answer(of, PubMedQA(), some, text, flags.batch_size)
+            found = {a.id: a.generated for a in answers}
+            return [found[one.id] for one in some]
+
+        return run
+
+    def peer(of: GPT2LMHeadModel, batch_size: int) -> Callable[[list[Example]], list[str]]:
+        return lambda some: generate_batches(of, some, flags.vocab_size, batch_size)
+
+    ways = {
+        "peer: generate, one by one, fp32": peer(theirs, 1),
+        "peer: generate, batches, fp32": peer(theirs, flags.batch_size),
+        "peer: generate, one by one, bf16": peer(half_theirs, 1),
+        "peer: generate, batches, bf16": peer(half_theirs, flags.batch_size),
+        "ours, fp32": ours(model),
+        "ours, bf16": ours(half),
+    }
+    ways = {name: way for name, way in ways.items() if flags.bf16 or "bf16" not in name}
+    seconds: dict[str, float] = dict.fromkeys(ways, math.inf)
+    said: dict[str, list[str]] = {}
+    for way in ways.values():
+        way(examples(2, flags.vocab_size, seed=3))  # to warm up
     for _ in range(flags.rounds):  # in turn, since other work may slow the machine for a while
-        start = time.process_time()
-        answers = answer(model, PubMedQA(), questions, text, flags.batch_size)
-        found = {a.id: a.generated for a in answers}
-        ours.append(time.process_time() - start)
-        start = time.process_time()
-        said = plain_loop(theirs, questions, flags.vocab_size)
-        plain.append(time.process_time() - start)
-    same = sum(found[one.id] == text for one, text in zip(questions, said, strict=True))
-    each = flags.questions
-    for name, seconds in (("ours, likelihood and generation", ours), ("plain loop", plain)):
-        print(f"{name:<32} {min(seconds):7.2f} s, {each / min(seconds):6.1f} questions/s")
-    print(f"{min(plain) / min(ours):.1f} times as fast; {same} of {each} answers are the same")
+        for name, way in ways.items():
+            start = time.process_time()
+            said[name] = way(questions)
+            seconds[name] = min(seconds[name], time.process_time() - start)
+    first = next(iter(ways))
+    for name, spent in seconds.items():
+        same = sum(a == b for a, b in zip(said[name], said[first], strict=True))
+        print(
+            f"{name:<34} {spent:7.2f} s, {len(questions) / spent:6.1f} questions/s, "
+            f"{seconds[first] / spent:4.1f} x the loop, {same} of {len(questions)} answers as there"
+        )
 
 
 if __name__ == "__main__":

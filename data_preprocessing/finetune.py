@@ -1,9 +1,12 @@
-"""A task's examples to HDF5: [eos] source v1 .. vn target [eos], the loss on the target."""
+"""A task's examples to HDF5: [eos] source v1 .. vn target [eos], the loss on the target.
+
+The soft prompt v1 .. vn may stand before the source instead.
+"""
 
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -22,7 +25,14 @@ from data_preprocessing.write_hdf5 import (
 )
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.tasks.base import SPLITS, Example
-from modelzoo_mediswift.tasks.layout import Layout, layout_example, layout_rows
+from modelzoo_mediswift.tasks.layout import (
+    LAYOUT_KEY,
+    Layout,
+    PromptPosition,
+    layout_example,
+    layout_rows,
+)
+from modelzoo_mediswift.tasks.pubmedqa_files import labelling
 from modelzoo_mediswift.tasks.registry import make_task
 
 EXAMPLES_FILE = "examples.jsonl"
@@ -39,6 +49,7 @@ def finetune_task(
     vocab_size: int | None = None,
     samples_per_file: int = SAMPLES_PER_FILE,
     compression: str | None = None,
+    prompt_position: PromptPosition = "between",
     **task_options: Any,
 ) -> dict[str, dict[str, Any]]:
     """Write `out_dir`/{train,validation,test}; return each split's data_params.json.
@@ -61,6 +72,8 @@ def finetune_task(
         num_virtual_tokens = task.num_virtual_tokens
     wanted_splits = {"train", *task.available(input_path)}
     splits = {split: task.read(input_path, split) for split in SPLITS if split in wanted_splits}
+    _refuse_shared(splits, input_path)
+    origin = _origin(task_options)
     done = {}
     for split, examples in splits.items():
         wanted = {
@@ -70,7 +83,16 @@ def finetune_task(
             "num_virtual_tokens": num_virtual_tokens,
             "tokenizer_sha256": tokenizer_sha256(tokenizer_path),
             "eos_token_id": tokenizer.token_to_id(END_OF_TEXT),
-            "sources": {"task": task_name, "split": split, "examples_sha256": _sha256(examples)},
+            LAYOUT_KEY: {
+                "prompt_position": prompt_position,
+                "include_long_answer": task_options.get("include_long_answer") or False,
+            },
+            "sources": {
+                "task": task_name,
+                "split": split,
+                "examples_sha256": _sha256(examples),
+                **origin,
+            },
             "settings": {"samples_per_file": samples_per_file, "compression": compression},
         }
         params = written_before(out_dir / split, wanted)
@@ -78,6 +100,26 @@ def finetune_task(
             params = _write_split(out_dir / split, examples, tokenizer, wanted)
         done[split] = params
     return done
+
+
+def _refuse_shared(splits: Mapping[str, Sequence[Example]], input_path: Path) -> None:
+    """Raises UserError where an example is in two splits, or twice in one."""
+    seen: dict[str, str] = {}
+    for split, examples in splits.items():
+        for example in examples:
+            if example.id in seen:
+                raise UserError(f"{input_path}: {example.id} is in {seen[example.id]} and {split}")
+            seen[example.id] = split
+
+
+def _origin(task_options: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of the task, and who labelled it, where `mediswift label` noted that."""
+    origin: dict[str, Any] = {}
+    if task_options.get("subset") is not None:
+        origin["subset"] = task_options["subset"]
+    if task_options.get("labels_file") is not None:
+        origin |= labelling(Path(task_options["labels_file"]))
+    return origin
 
 
 def _write_split(
@@ -130,6 +172,7 @@ def _lay_out(example: Example, tokenizer: Tokenizer, wanted: dict[str, Any]) -> 
             wanted["vocab_size"],
             wanted["eos_token_id"],
             wanted["max_sequence_length"],
+            prompt_position=wanted[LAYOUT_KEY]["prompt_position"],
         )
     except UserError as error:
         raise UserError(f"example {example.id}: {error}") from None

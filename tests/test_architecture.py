@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 PROJECT = ("modelzoo_mediswift", "data_preprocessing")
 
 FREE = {"errors"}  # every module may use them
-PARTS = {"config", "model", "sparsity", "data", "optim", "tasks", "plan", "report"}
+PARTS = {"config", "model", "sparsity", "data", "optim", "tasks", "plan", "report", "kernels"}
 MAY_IMPORT = {
     **{part: set() for part in PARTS},
     "engine": PARTS,

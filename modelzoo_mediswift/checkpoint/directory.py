@@ -86,7 +86,12 @@ def save_checkpoint(checkpoint: Checkpoint, model_dir: Path) -> Path:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read and verify a checkpoint; raises UserError that names what is damaged."""
+    """Read and verify a checkpoint, or convert Model Zoo's `.mdl`; raises UserError that names
+    what is damaged."""
+    if path.suffix == ".mdl":
+        from modelzoo_mediswift.checkpoint.mdl import read_mdl  # which is made of this module's
+
+        return read_mdl(path)
     meta = _read_meta(path)
     hashes = meta["sha256"]
     for name in (MODEL_FILE, TRAINING_FILE):

@@ -55,7 +55,7 @@ def model_card(
         "## Use\n\n" + USE,
     ]
     if model.num_virtual_tokens:
-        parts.append(_prompt_text(model))
+        parts.append(_prompt_text(model, checkpoint.data))
     parts += [
         "## Model\n\n" + _table(_model_facts(checkpoint, model)),
         "## Data it was last trained on\n\n" + _table(_data_facts(checkpoint.data)),
@@ -69,13 +69,16 @@ def model_card(
     return "\n\n".join(parts) + "\n"
 
 
-def _prompt_text(model: ModelConfig) -> str:
+def _prompt_text(model: ModelConfig, data: Mapping[str, Any]) -> str:
     count = model.num_virtual_tokens
     tokens = "".join(prompt_token(i + 1) for i in range(count))
+    before = (data.get("example_layout") or {}).get("prompt_position") == "before"
+    where = "before the source" if before else "between source and target"
+    written = f"{tokens} SOURCE" if before else f"SOURCE {tokens}"
     return (
         f"The soft prompt is {count} virtual tokens, ids {model.vocab_size} to "
-        f"{model.vocab_size + count - 1}, which stand between source and target:\n\n"
-        f"```\nSOURCE {tokens}\n```\n\n"
+        f"{model.vocab_size + count - 1}, which stand {where}:\n\n"
+        f"```\n{written}\n```\n\n"
         "They are for reading only. Each has the mean of all words' rows in the output "
         "projection, so its logit is never the highest, and generation_config.json suppresses it. "
         "In a softmax over the whole vocabulary they hold a share of at most "

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.tasks.base import SPLITS, TaskScores
 from modelzoo_mediswift.tasks.calibration import Calibration, calibration
+from modelzoo_mediswift.tasks.layout import LAYOUT_KEY, POSITIONS
 from modelzoo_mediswift.tasks.registry import TASKS, make_task
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="score a checkpoint on a task",
         description="Score a checkpoint on a task, by the likelihood of each label's full target "
         "and by generation and parsing. An example of hoc has several labels, which no likelihood "
-        "of single labels ranks: there answers are generated only. Writes scores and predictions "
-        "as JSON.",
+        "of single labels ranks: there answers are generated freely, and held to the sets of "
+        "labels. Writes scores and predictions as JSON.",
         epilog="example: mediswift evaluate build/demo/finetune/checkpoint_200 --task pubmedqa "
         "--data build/demo/sample/pubmedqa --tokenizer build/demo/tokenizer.json",
     )
@@ -42,6 +43,23 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--beams", type=int, default=1, help="of generation; 1 is greedy (default)")
     parser.add_argument("--fold", type=int, help="of PubMedQA's cross-validation, 0 (default) to 9")
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="of weights and arithmetic; bfloat16 is faster where the processor has it, and may "
+        "turn answers that are nearly tied (default: float32)",
+    )
+    parser.add_argument(
+        "--prompt_position",
+        choices=POSITIONS,
+        help="of the soft prompt (default: as in the checkpoint's training data)",
+    )
+    parser.add_argument(
+        "--include_long_answer",
+        action=argparse.BooleanOptionalAction,
+        help="PubMedQA's long answer is part of the target (default: as in the training data)",
+    )
     parser.add_argument(
         "-o", "--output", type=Path, help=f"JSON file (default: in {EVALUATIONS_DIR} of the run)"
     )
@@ -60,12 +78,25 @@ def run(arguments: argparse.Namespace) -> int:
     for name in ("batch_size", "beams"):
         if getattr(arguments, name) < 1:
             raise UserError(f"--{name}: expected an integer >= 1, got {getattr(arguments, name)}")
-    task = make_task(arguments.task, fold=arguments.fold)
-    examples = task.read(arguments.data, arguments.split)
     model, checkpoint = load_model(arguments.checkpoint, arguments.device)
+    take_layout(arguments, checkpoint.data)
+    # None where it is off: a task without long answers has no such option.
+    long_answer = arguments.include_long_answer or None
+    task = make_task(arguments.task, fold=arguments.fold, include_long_answer=long_answer)
+    examples = task.read(arguments.data, arguments.split)
     text = read_tokenizer(arguments.tokenizer, checkpoint, arguments.checkpoint)
 
-    found = answer(model, task, examples, text, arguments.batch_size, arguments.beams)
+    if arguments.precision == "bfloat16":
+        model = model.bfloat16()
+    found = answer(
+        model,
+        task,
+        examples,
+        text,
+        arguments.batch_size,
+        arguments.beams,
+        arguments.prompt_position,
+    )
     answers = list(tqdm(found, total=len(examples), unit="example", disable=None))
     gold = {example.id: example.label for example in examples}
     scores: dict[str, TaskScores] = {}
@@ -73,6 +104,8 @@ def run(arguments: argparse.Namespace) -> int:
     if task.exclusive:
         scores["likelihood"] = task.score({a.id: a.most_likely for a in answers}, gold)
         calibrated = calibration([a.log_likelihoods for a in answers], [a.gold for a in answers])
+    elif task.answers():
+        scores["constrained"] = task.score({a.id: a.constrained for a in answers}, gold)
     scores["generation"] = task.score({a.id: a.parsed for a in answers}, gold)
     output = arguments.output or default_output(arguments)
     result = result_record(arguments, answers, scores, calibrated)
@@ -83,6 +116,16 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{result['sources_cut']} sources were cut ({result['tokens_cut']} tokens)")
     print(f"written: {output}")
     return 0
+
+
+def take_layout(arguments: argparse.Namespace, data: Mapping[str, Any]) -> None:
+    """Lay examples out as in the checkpoint's training data, unless asked otherwise."""
+    trained = data.get(LAYOUT_KEY) or {}
+    if arguments.prompt_position is None:
+        arguments.prompt_position = trained.get("prompt_position", POSITIONS[0])
+    if arguments.include_long_answer is None:
+        same_task = (data.get("sources") or {}).get("task") == arguments.task
+        arguments.include_long_answer = same_task and trained.get("include_long_answer", False)
 
 
 def default_output(arguments: argparse.Namespace) -> Path:
@@ -104,6 +147,9 @@ def result_record(
         "split": arguments.split,
         "checkpoint": str(arguments.checkpoint),
         "beams": arguments.beams,
+        "precision": arguments.precision,
+        "prompt_position": arguments.prompt_position,
+        "include_long_answer": arguments.include_long_answer,
         "scores": {how: score.as_dict() for how, score in scores.items()},
         **({"calibration": calibrated.as_dict()} if calibrated else {}),
         "parse_failures": [a.generated for a in answers if a.parsed is None][:10],
@@ -113,6 +159,7 @@ def result_record(
             a.id: {
                 "gold": a.gold,
                 **({"likelihood": a.most_likely} if a.log_likelihoods else {}),
+                **({"constrained": a.constrained} if a.constrained else {}),
                 "generation": a.parsed,
                 **({"log_likelihoods": a.log_likelihoods} if a.log_likelihoods else {}),
             }

@@ -16,7 +16,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="let a checkpoint continue a text",
         description="Continue a text, shown while it is generated: the most likely token each "
         "time, or drawn at random where --temperature, --top_k or --top_p ask for it. A "
-        "fine-tuned model reads its soft prompt after the text.",
+        "fine-tuned model reads its soft prompt where it stood in training.",
         epilog='example: mediswift generate build/demo/finetune/checkpoint_400 "question: Does '
         'wildaprofen lower fever? context: It did in 8 of 10 mice." --tokenizer '
         "build/demo/tokenizer.json",
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     from modelzoo_mediswift.cli.loading import load_model, read_tokenizer
     from modelzoo_mediswift.model.generate import read_prefix
     from modelzoo_mediswift.model.sample import Sampling, stream
-    from modelzoo_mediswift.tasks.layout import layout_example
+    from modelzoo_mediswift.tasks.layout import LAYOUT_KEY, layout_example
 
     model, checkpoint = load_model(arguments.checkpoint, arguments.device)
     text = read_tokenizer(arguments.tokenizer, checkpoint, arguments.checkpoint)
@@ -52,6 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         text.eos_id,
         model.max_position_embeddings,
         target_room=arguments.max_new_tokens,
+        prompt_position=(checkpoint.data.get(LAYOUT_KEY) or {}).get("prompt_position", "between"),
     )
     if layout.num_cut:
         print(f"the text is cut: its last {layout.num_cut} tokens find no room", file=sys.stderr)

@@ -318,7 +318,7 @@ def _folder_params(folders: Sequence[Path], files: Sequence[SequenceFile]) -> di
         return None
     (first_folder, merged), *others = found.items()
     for folder, params in others:
-        for key in ("vocab_size", "num_virtual_tokens", "tokenizer_sha256"):
+        for key in ("vocab_size", "num_virtual_tokens", "tokenizer_sha256", "example_layout"):
             if params.get(key) != merged.get(key):
                 raise UserError(
                     f"{folder / PARAMS_FILE}: {key} is {params.get(key)}, but "

@@ -26,11 +26,10 @@ class Prefix:
         return Prefix(cache, self.real[index], self.lengths[index], self.logits[index])
 
     def extended(self, model: GPT3, tokens: Tensor) -> Prefix:
-        """Each sequence with one more of `tokens` (B,)."""
-        logits, cache, real = _extend(
-            model, self.cache, self.real, self.lengths, tokens.unsqueeze(1)
-        )
-        return Prefix(cache, real, self.lengths + 1, logits[:, -1].float())
+        """Each sequence with one more of `tokens` (B,), or with several (B, T)."""
+        tokens = tokens.view(len(tokens), -1)
+        logits, cache, real = _extend(model, self.cache, self.real, self.lengths, tokens)
+        return Prefix(cache, real, self.lengths + tokens.shape[1], logits[:, -1].float())
 
 
 @torch.no_grad()

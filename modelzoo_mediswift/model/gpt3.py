@@ -111,7 +111,8 @@ class FeedForward(nn.Module):
 
 class DecoderLayer(nn.Module):
     """One pre-LayerNorm block. Model Zoo numbers its norms 1 and 3: 2 belongs to
-    cross-attention, which a decoder-only model lacks."""
+    cross-attention, which a decoder-only model lacks. The parts are in its order, too, by which
+    its optimizer numbers parameters."""
 
     def __init__(
         self,
@@ -125,8 +126,8 @@ class DecoderLayer(nn.Module):
         super().__init__()
         self.self_attn = Attention(hidden_size, num_heads, attention_dropout_rate)
         self.norm1 = nn.LayerNorm(hidden_size, eps=epsilon)
-        self.ffn = FeedForward(hidden_size, filter_size)
         self.norm3 = nn.LayerNorm(hidden_size, eps=epsilon)
+        self.ffn = FeedForward(hidden_size, filter_size)
         self.dropout = nn.Dropout(dropout_rate)
 
     def forward(

@@ -82,9 +82,9 @@ def parameter_shapes(model: Model) -> dict[str, Shape]:
         layer[f"self_attn.proj_{projection}_dense_layer.weight"] = (d, d)
         layer[f"self_attn.proj_{projection}_dense_layer.bias"] = (d,)
     layer |= {"norm1.weight": (d,), "norm1.bias": (d,)}
+    layer |= {"norm3.weight": (d,), "norm3.bias": (d,)}
     layer |= {"ffn.ffn.0.linear_layer.weight": (f, d), "ffn.ffn.0.linear_layer.bias": (f,)}
     layer |= {"ffn.ffn.1.linear_layer.weight": (d, f), "ffn.ffn.1.linear_layer.bias": (d,)}
-    layer |= {"norm3.weight": (d,), "norm3.bias": (d,)}
     for i in range(model.num_hidden_layers):
         for name, shape in layer.items():
             shapes[f"model.transformer_decoder.layers.{i}.{name}"] = shape

@@ -41,6 +41,8 @@ class Task(Protocol):
     target rank the answers; otherwise answers are generated and parsed."""
     num_virtual_tokens: int
     """Length of the soft prompt that the task's authors use."""
+    free_tokens: int
+    """Tokens to keep room for in a generated target, beside its words about the label."""
 
     def available(self, path: Path) -> tuple[str, ...]:
         """Those of `SPLITS` that the files at `path` hold."""
@@ -56,6 +58,11 @@ class Task(Protocol):
 
     def longest_target(self) -> str:
         """The target to keep room for when an answer is generated."""
+        ...
+
+    def answers(self) -> tuple[str, ...]:
+        """Every `label` that an answer may have, where a decoder can be held to these: a target
+        is then one of their texts. Empty where targets hold free text."""
         ...
 
     def parse(self, generated: str) -> str | None:

@@ -6,8 +6,9 @@ sentence-level task (`hoc_sentence`), and scores of the two do not compare.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 from modelzoo_mediswift.errors import UserError
@@ -50,6 +51,7 @@ class HocDocuments:
     labels: tuple[str, ...] = HALLMARKS
     exclusive = False
     num_virtual_tokens = 1
+    free_tokens = 0
 
     def __init__(
         self,
@@ -93,6 +95,10 @@ class HocDocuments:
         longest = sorted(HALLMARKS, key=len, reverse=True)[:ROOM_LABELS]
         return self.target_text("|".join(longest))
 
+    def answers(self) -> tuple[str, ...]:
+        """All sets of up to `ROOM_LABELS` hallmarks, and none."""
+        return (*label_sets(HALLMARKS, ROOM_LABELS), NONE)
+
     def parse(self, generated: str) -> str | None:
         """The labels in a generated target, joined by `|` in the fixed order; names that are not
         labels are passed over, and if there is no other, None."""
@@ -106,6 +112,13 @@ class HocDocuments:
     ) -> MultiLabelScores:
         """Micro-F1 over documents x 10 labels, and BLUE's example-based F1."""
         return multilabel_scores(predictions, gold, HALLMARKS, empty=NONE)
+
+
+def label_sets(labels: Sequence[str], most: int) -> tuple[str, ...]:
+    """All sets of 1 to `most` labels, each in the order of `labels` and joined by `|`."""
+    return tuple(
+        "|".join(chosen) for size in range(1, most + 1) for chosen in combinations(labels, size)
+    )
 
 
 class LabelParser:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.tasks.base import SPLITS, Example
-from modelzoo_mediswift.tasks.hoc import HALLMARKS, LabelParser, refuse_same_file
+from modelzoo_mediswift.tasks.hoc import HALLMARKS, LabelParser, label_sets, refuse_same_file
 from modelzoo_mediswift.tasks.multilabel import MultiLabelScores, multilabel_scores
 
 EMPTY = "empty"
@@ -27,6 +27,7 @@ class HocSentences:
     labels: tuple[str, ...] = LABELS
     exclusive = False
     num_virtual_tokens = 1
+    free_tokens = 0
 
     def __init__(
         self,
@@ -93,6 +94,10 @@ class HocSentences:
     def longest_target(self) -> str:
         longest = sorted(LABELS, key=len, reverse=True)[:ROOM_LABELS]
         return self.target_text("|".join(longest))
+
+    def answers(self) -> tuple[str, ...]:
+        """All sets of up to `ROOM_LABELS` hallmarks, and `EMPTY`."""
+        return (*label_sets(HALLMARKS, ROOM_LABELS), EMPTY)
 
     def parse(self, generated: str) -> str | None:
         """The labels in a generated target, joined by `|` in the fixed order; None if there are

@@ -2,16 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from modelzoo_mediswift.errors import UserError
 
+PromptPosition = Literal["between", "before"]
+"""Of the soft prompt: between source and target, as in the paper, or before the source."""
+POSITIONS: tuple[PromptPosition, ...] = ("between", "before")
+LAYOUT_KEY = "example_layout"
+"""In data_params.json: {"prompt_position": ..., "include_long_answer": ...}."""
+
 
 @dataclass(frozen=True)
 class Layout:
-    """[eos] source v1 .. vn target [eos]; what comes before `loss_start` is the prompt."""
+    """[eos] source v1 .. vn target [eos], or [eos] v1 .. vn source target [eos]; what comes before
+    `loss_start` is what an answer is given to."""
 
     tokens: tuple[int, ...]
     """At most max_sequence_length + 1, of which all but the last are the model's input."""
@@ -29,6 +37,7 @@ def layout_example(
     eos_id: int,
     max_sequence_length: int,
     target_room: int | None = None,
+    prompt_position: PromptPosition = "between",
 ) -> Layout:
     """Lay out one example (Luo et al. 2022, section 3.2); virtual tokens are ids >= `vocab_size`.
 
@@ -46,7 +55,8 @@ def layout_example(
         )
     source = tuple(source_ids[:room])
     prompt = tuple(range(vocab_size, vocab_size + num_virtual_tokens))
-    before = (eos_id, *source, *prompt)
+    parts = (*source, *prompt) if prompt_position == "between" else (*prompt, *source)
+    before = (eos_id, *parts)
     return Layout(
         tokens=(*before, *target_ids, eos_id),
         loss_start=len(before),

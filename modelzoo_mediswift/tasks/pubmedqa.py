@@ -23,6 +23,7 @@ from modelzoo_mediswift.tasks.pubmedqa_files import (
     load_records,
     read_artificial,
     read_unlabelled,
+    with_context,
 )
 from modelzoo_mediswift.tasks.scoring import Scores, classification_scores
 
@@ -47,12 +48,15 @@ class PqalSplit:
         return tuple(p for k, dev in enumerate(self.folds) if k != fold for p in dev)
 
 
+LONG_ANSWER_ROOM = 192
+"""Tokens that a generated long answer may have."""
+
+
 class PubMedQA:
     """PubMedQA with BioGPT's wording (Luo et al. 2022, section 4.3)."""
 
     name = "pubmedqa"
     labels: tuple[str, ...] = LABELS
-    exclusive = True
     num_virtual_tokens = 9
 
     def __init__(
@@ -90,6 +94,8 @@ class PubMedQA:
         self.source_form = source_form
         self.target_form = target_form
         self.include_long_answer = include_long_answer
+        self.exclusive = not include_long_answer
+        self.free_tokens = LONG_ANSWER_ROOM if include_long_answer else 0
         lead_in = " ".join(target_form.split("{label}")[0].split()[-2:])
         self._answer = re.compile(
             rf"{re.escape(lead_in)}\s+({'|'.join(LABELS)})\b".replace(r"\ ", r"\s+"), re.IGNORECASE
@@ -119,7 +125,11 @@ class PubMedQA:
         if self.labels_file is not None:
             return read_unlabelled(path, self.labels_file)
         folder = path / f"pqal_fold{self.fold}"
-        return _read_folds(folder) if folder.is_dir() else _read_official(path, self.fold)
+        splits = _read_folds(folder) if folder.is_dir() else _read_official(path, self.fold)
+        for records in splits.values():
+            for pmid in records.keys() - with_context(records).keys():
+                raise UserError(f"{path}: PMID {pmid}: CONTEXTS is empty")
+        return splits
 
     def example(self, pmid: str, record: Record) -> Example:
         """Put a record into words; whitespace inside question and contexts becomes one space."""
@@ -139,6 +149,10 @@ class PubMedQA:
     def longest_target(self) -> str:
         """The answer sentence of the longest label."""
         return self.target_text(max(LABELS, key=len))
+
+    def answers(self) -> tuple[str, ...]:
+        """The labels; with a long answer before them nothing is certain."""
+        return () if self.include_long_answer else self.labels
 
     def parse(self, generated: str) -> str | None:
         """The label in the first answer sentence, None if there is none."""

@@ -124,6 +124,20 @@ def test_the_official_numbers_on_the_official_questions(real_data):
         assert scores.macro_f1 == pytest.approx(macro_f1, rel=1e-12)
 
 
+def test_examples_are_laid_out_as_in_training(trained):
+    checkpoint = load_checkpoint(Path("run/checkpoint_5"))
+    checkpoint.data["example_layout"] = {"prompt_position": "before", "include_long_answer": True}
+    checkpoint.data["sources"] = {"task": "pubmedqa"}
+    save_checkpoint(checkpoint, Path("run"))
+    assert main(trained) == 2  # the window of 16 has no room for a long answer
+    options = ["--no-include_long_answer", "--precision", "bfloat16"]
+    assert main([*trained, *options]) == 0
+    result = json.loads(Path("run/evaluations/pubmedqa-test-checkpoint_5.json").read_text())
+    assert result["prompt_position"] == "before"
+    assert result["include_long_answer"] is False
+    assert result["precision"] == "bfloat16"
+
+
 def test_details_are_printed(trained, capsys):
     assert main([*trained, "--beams", "2"]) == 0
     out = capsys.readouterr().out

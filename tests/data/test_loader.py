@@ -122,8 +122,11 @@ def test_state_of_other_data_or_another_order_is_refused(
     other = make_source(tmp_path / "other", N + 1)
     with pytest.raises(UserError, match="data_fingerprint was"):
         TrainLoader(other, 4, vocab_size=VOCAB, shuffle_seed=1).load_state_dict(state)
-    with pytest.raises(UserError, match="has no 'samples_consumed'"):
+    with pytest.raises(UserError, match="which data it has seen"):
         TrainLoader(source, 4, vocab_size=VOCAB).load_state_dict({})
+    loader = TrainLoader(source, 4, vocab_size=VOCAB)
+    loader.load_state_dict({"samples_consumed": 8})  # of a converted checkpoint
+    assert ids(next(iter(loader))) == [8, 9, 10, 11]
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])

@@ -121,7 +121,7 @@ def test_done_work_is_kept_and_other_work_is_not_mixed_in(
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == times
     with pytest.raises(UserError, match=r"train: holds .*num_virtual_tokens was 9, now it is 1"):
         run(num_virtual_tokens=1)
-    with pytest.raises(UserError, match="examples_sha256 was"):
+    with pytest.raises(UserError, match="include_long_answer was False, now it is True"):
         run(include_long_answer=True)
 
 
@@ -147,3 +147,23 @@ def test_every_label_has_the_same_source(inputs: tuple[Path, Path], tmp_path: Pa
     task = PubMedQA()
     forms = {task.example("1", record(label)).source for label in task.labels}
     assert len(forms) == 1
+
+
+def test_layout_is_chosen_and_recorded(inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    done = finetune_task(
+        "pubmedqa",
+        *inputs,
+        tmp_path / "out",
+        max_sequence_length=64,
+        prompt_position="before",
+        include_long_answer=True,
+    )
+    layout = {"prompt_position": "before", "include_long_answer": True}
+    assert all(params["example_layout"] == layout for params in done.values())
+    block = open_sequences(tmp_path / "out" / "test").read([0])[0]
+    prompt = " ".join(f"v{i + 1}" for i in range(N_VIRTUAL))
+    assert text(block[0]).startswith(f"<|endoftext|> {prompt} question: Does it rise?")
+    assert text(block[2][block[1] == 1]).startswith("It mice. the answer")  # "rose." is not a word
+    default = finetune_task("pubmedqa", *inputs, tmp_path / "as_ever", max_sequence_length=64)
+    layout = {"prompt_position": "between", "include_long_answer": False}
+    assert default["train"]["example_layout"] == layout

@@ -107,3 +107,32 @@ def test_several_labels_are_generated_and_have_no_likelihoods(model):
     # "the", "to" ... of the longest target and the closing token stay free.
     room = len(TEXT.encode(task.longest_target()))
     assert found[0].tokens_cut == 60 - (24 - 1 - 2 - room)
+
+
+def test_a_multi_label_answer_is_always_one_of_the_task(model: GPT3) -> None:
+    # The vocabulary of this test knows only some of the words; labels become what it can say.
+    class TwoLabels(HocDocuments):
+        def answers(self) -> tuple[str, ...]:
+            return ("yes", "no", "yes|no")
+
+        def target_text(self, label: str) -> str:
+            return "the answer is " + " ".join(f"{name}." for name in label.split("|"))
+
+        def longest_target(self) -> str:
+            return self.target_text("yes|no")
+
+    examples = [example(str(i), "a b c " * i) for i in range(5)]
+    answers = list(answer(model, TwoLabels(), examples, TEXT, batch_size=3))
+    assert {a.constrained for a in answers} <= {"yes", "no", "yes|no"}
+    assert all(a.log_likelihoods == {} for a in answers)
+    assert all(a.parsed is None for a in answers)  # a random model says nothing that is read
+
+
+def test_a_prompt_before_the_source(model: GPT3) -> None:
+    one = example("1", "a b c a")
+    (found,) = answer(model, PubMedQA(), [one], TEXT, prompt_position="before")
+    target = [*TEXT.encode(PubMedQA().target_text("no")), EOS]
+    before = [EOS, 32, 33, *TEXT.encode(one.source)]
+    log_p = torch.log_softmax(model(torch.tensor([before + target])), -1)[0]
+    by_hand = sum(log_p[len(before) - 1 + i, t].item() for i, t in enumerate(target))
+    assert found.log_likelihoods["no"] == pytest.approx(by_hand, abs=1e-3)

@@ -131,7 +131,7 @@ def test_a_glob_that_matches_nothing_is_named(model: Make, block: type) -> None:
         sparsity_by_name(parameter_shapes(model()), blocks)
     assert str(caught.value) == (
         'trainer.init.sparsity.param_filter: "*linear_layers.weight" matches no parameter '
-        "(they have names like model.transformer_decoder.layers.1.norm3.bias)"
+        "(they have names like model.transformer_decoder.layers.1.ffn.ffn.1.linear_layer.bias)"
     )
 
 

@@ -212,3 +212,11 @@ def test_real_sentences(real_data: Path, tmp_path: Path) -> None:
     (tmp_path / "test.tsv").write_bytes(sample)
     examples = HocSentences().read(tmp_path, "test")
     assert Counter(e.label == "empty" for e in examples) == {True: 45, False: 15}
+
+
+def test_every_set_of_labels_is_an_answer_and_is_read_back() -> None:
+    task = HocDocuments()
+    answers = task.answers()
+    # 10 over 1, 2, 3, 4 and 5, and none at all.
+    assert len(answers) == len(set(answers)) == 10 + 45 + 120 + 210 + 252 + 1
+    assert all(task.parse(task.target_text(label)) == label for label in answers)

@@ -21,6 +21,17 @@ def test_hand_written() -> None:
     ]
 
 
+def test_prompt_before_the_source() -> None:
+    layout = layout_example([11, 12], [21], 2, VOCAB, EOS, 10, prompt_position="before")
+    assert layout.tokens == (0, 100, 101, 11, 12, 21, 0)
+    assert layout.loss_start == 5
+    assert layout_rows(layout, VOCAB, EOS, 7).tolist() == [
+        [0, 100, 101, 11, 12, 21, 0],
+        [0, 0, 0, 0, 1, 1, 0],
+        [0, 0, 11, 12, 21, 0, 0],
+    ]
+
+
 def test_long_source_is_cut_at_its_end() -> None:
     layout = layout_example(range(10, 20), [21, 22], 2, VOCAB, EOS, 8)
     assert layout.tokens == (0, 10, 11, 12, 100, 101, 21, 22, 0)

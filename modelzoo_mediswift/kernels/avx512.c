@@ -1,0 +1,156 @@
+/* AVX-512 (F, BW, DQ, VL: every server processor that has it at all). */
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#define LANES 16
+#define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")))
+typedef float vector __attribute__((vector_size(64), aligned(4), may_alias));
+
+TARGET static inline __m512 pair_sums(__m512 a, __m512 b)
+{
+    return _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+}
+
+TARGET static inline void vector_sums(vector a, vector b, vector c, vector d, float *sums)
+{
+    const __m512d ab = _mm512_castps_pd(pair_sums((__m512)a, (__m512)b));
+    const __m512d cd = _mm512_castps_pd(pair_sums((__m512)c, (__m512)d));
+    const __m512 quarters = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd)),
+                                          _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd)));
+    const __m256 halves = _mm256_add_ps(_mm512_castps512_ps256(quarters),
+                                        _mm512_extractf32x8_ps(quarters, 1));
+    _mm_storeu_ps(sums, _mm_add_ps(_mm256_castps256_ps128(halves),
+                                   _mm256_extractf128_ps(halves, 1)));
+}
+
+#include "vector_kernels.h"
+
+TARGET static inline __mmask16 first_lanes(int64_t count)
+{
+    return count >= 16 ? 0xffff : count <= 0 ? 0 : (__mmask16)((1u << count) - 1);
+}
+
+/* A block of 64 inputs is four registers, and a permutation looks sixteen offsets up at once. */
+TARGET static inline __m512 look_up(const __m512 in[4], __m512i offset)
+{
+    const __m512 low = _mm512_permutex2var_ps(in[0], offset, in[1]);
+    const __m512 high = _mm512_permutex2var_ps(in[2], offset, in[3]);
+    return _mm512_mask_blend_ps(_mm512_test_epi32_mask(offset, _mm512_set1_epi32(32)), low, high);
+}
+
+TARGET static void one_token(const sparse_list *w, const float *values, const float *bias,
+                             const float *x, float *y, int64_t first_row, int64_t last_row)
+{
+    __m512 sums[FEW_ROWS];
+    for (int64_t row = first_row; row < last_row; row++)
+        sums[row - first_row] = _mm512_setzero_ps();
+    for (int64_t block = 0; block < blocks(w->cols); block++) {
+        const uint32_t *start = w->start + block * w->rows;
+        const int64_t width = least(BLOCK, w->cols - block * BLOCK);
+        __m512 in[4];
+        for (int i = 0; i < 4; i++) {
+            const __mmask16 there = first_lanes(width - 16 * i);
+            in[i] = _mm512_maskz_loadu_ps(there, x + block * BLOCK + 16 * i);
+        }
+        for (int64_t row = first_row; row < last_row; row++) {
+            const uint32_t end = start[row + 1];
+            __m512 sum = sums[row - first_row];
+            uint32_t n = start[row];
+            /* As many turns for every row: a branch that is foreseen is worth more than a load. */
+            for (int turn = 0; turn < w->widest; turn++, n += 16) {
+                const __mmask16 there = first_lanes((int64_t)end - n);
+                const __m512i offset =
+                    _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(there, w->offset + n));
+                const __m512 weight = _mm512_maskz_loadu_ps(there, values + n);
+                sum = _mm512_mask3_fmadd_ps(weight, look_up(in, offset), sum, there);
+            }
+            sums[row - first_row] = sum;
+        }
+    }
+    for (int64_t row = first_row; row < last_row; row++)
+        y[row] = _mm512_reduce_add_ps(sums[row - first_row]) + (bias ? bias[row] : 0.0f);
+}
+
+/* Exchanges, in four steps, the squares of 1, 2, 4 and 8 beside the diagonal. */
+TARGET static inline __attribute__((always_inline)) void transpose(__m512 row[16])
+{
+#pragma GCC unroll 4
+    for (int size = 1; size < 16; size *= 2) {
+        const __m512i lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+        const __mmask16 second = _mm512_test_epi32_mask(lane, _mm512_set1_epi32(size));
+        const __m512i down = _mm512_mask_add_epi32(lane, second, lane, _mm512_set1_epi32(16 - size));
+        const __m512i up = _mm512_mask_add_epi32(_mm512_add_epi32(lane, _mm512_set1_epi32(size)),
+                                                 second, lane, _mm512_set1_epi32(16));
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; i++)
+            if (!(i & size)) {
+                const __m512 one = row[i], other = row[i + size];
+                row[i] = _mm512_permutex2var_ps(one, down, other);
+                row[i + size] = _mm512_permutex2var_ps(one, up, other);
+            }
+    }
+}
+
+TARGET static inline __m512 load_row(const void *x, int bf16, int64_t at, __mmask16 there)
+{
+    if (!bf16)
+        return _mm512_maskz_loadu_ps(there, (const float *)x + at);
+    const __m256i half = _mm256_maskz_loadu_epi16(there, (const uint16_t *)x + at);
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+}
+
+/* bf16: to the nearest, ties to even. */
+TARGET static inline void store_row(void *x, int bf16, int64_t at, __mmask16 there, __m512 row)
+{
+    if (!bf16) {
+        _mm512_mask_storeu_ps((float *)x + at, there, row);
+        return;
+    }
+    const __m512i bits = _mm512_castps_si512(row);
+    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    const __m512i up = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+    const __mmask16 nan = _mm512_cmp_ps_mask(row, row, _CMP_UNORD_Q);
+    const __m512i half =
+        _mm512_mask_mov_epi32(_mm512_srli_epi32(up, 16), nan, _mm512_set1_epi32(0x7fc0));
+    _mm256_mask_storeu_epi16((uint16_t *)x + at, there, _mm512_cvtepi32_epi16(half));
+}
+
+TARGET static void pack(const void *x, int bf16, int64_t tokens, int64_t features, float *tile)
+{
+    for (int64_t token = 0; token < TILE; token += 16)
+        for (int64_t feature = 0; feature < features; feature += 16) {
+            const __mmask16 there = first_lanes(features - feature);
+            __m512 row[16];
+#pragma GCC unroll 16
+            for (int i = 0; i < 16; i++)
+                row[i] = load_row(x, bf16, (token + i) * features + feature,
+                                  token + i < tokens ? there : 0);
+            transpose(row);
+#pragma GCC unroll 16
+            for (int i = 0; i < 16; i++)
+                if (feature + i < features)
+                    _mm512_storeu_ps(tile + (feature + i) * TILE + token, row[i]);
+        }
+}
+
+TARGET static void unpack(const float *tile, int bf16, int64_t tokens, int64_t features, void *x)
+{
+    for (int64_t token = 0; token < tokens; token += 16)
+        for (int64_t feature = 0; feature < features; feature += 16) {
+            const __mmask16 there = first_lanes(features - feature);
+            __m512 row[16];
+#pragma GCC unroll 16
+            for (int i = 0; i < 16; i++)
+                row[i] = feature + i < features
+                             ? _mm512_loadu_ps(tile + (feature + i) * TILE + token)
+                             : _mm512_setzero_ps();
+            transpose(row);
+#pragma GCC unroll 16
+            for (int i = 0; i < 16; i++)
+                if (token + i < tokens)
+                    store_row(x, bf16, (token + i) * features + feature, there, row[i]);
+        }
+}
+
+const sparse_kernels avx512_kernels = {multiply, gradient, one_token, pack, unpack};
+#endif

@@ -1,0 +1,99 @@
+"""Products with sparse matrices that PyTorch can differentiate once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+from modelzoo_mediswift.kernels.pattern import FEW_TOKENS, Pattern, pack, unpack
+
+
+class _Pack(Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        ctx.shape, ctx.dtype = rows.shape, rows.dtype
+        return pack(rows)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return unpack(gradient, ctx.shape, ctx.dtype)
+
+
+class _Unpack(Function):
+    @staticmethod
+    def forward(ctx: Any, packed: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        return unpack(packed, shape, dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return pack(gradient), None, None
+
+
+class _SparseLinear(Function):
+    @staticmethod
+    def forward(
+        ctx: Any, packed: Tensor, values: Tensor, bias: Tensor | None, pattern: Pattern
+    ) -> Tensor:
+        packed = packed.contiguous()
+        ctx.save_for_backward(packed, values)
+        ctx.pattern = pattern
+        return pattern.multiply(values, bias, packed)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, out: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
+        packed, values = ctx.saved_tensors
+        out = out.contiguous()
+        for_input, for_values, for_bias, _ = ctx.needs_input_grad
+        return (
+            ctx.pattern.multiply_transposed(values, out) if for_input else None,
+            ctx.pattern.gradient(out, packed) if for_values else None,
+            out.sum((0, 2)) if for_bias else None,
+            None,
+        )
+
+
+def pack_tokens(rows: Tensor) -> Tensor:
+    """Rows of tokens (..., features) as the tiles that `sparse_linear_packed` takes."""
+    return _Pack.apply(rows)
+
+
+def unpack_tokens(packed: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Tiles as rows of the shape (..., features)."""
+    return _Unpack.apply(packed, shape, dtype)
+
+
+def sparse_linear_packed(
+    packed: Tensor, values: Tensor, bias: Tensor | None, pattern: Pattern
+) -> Tensor:
+    """x W^T + bias on tiles; `values` are W's, in the order of its pattern."""
+    return _SparseLinear.apply(packed, values, bias, pattern)
+
+
+def sparse_linear(x: Tensor, values: Tensor, bias: Tensor | None, pattern: Pattern) -> Tensor:
+    """x (..., in) W^T + bias: (..., out), in fp32 or, under autocast, in its type."""
+    shape = (*x.shape[:-1], pattern.shape[0])
+    dtype = result_dtype(x)
+    if few_tokens(x):
+        rows = x.reshape(-1, x.shape[-1]).float().contiguous()
+        return pattern.few_tokens(values, bias, rows).view(shape).to(dtype)
+    packed = sparse_linear_packed(pack_tokens(x), values, bias, pattern)
+    return unpack_tokens(packed, shape, dtype)
+
+
+def few_tokens(x: Tensor) -> bool:
+    """Whether x has so few tokens that they are read one by one, which has no gradient."""
+    return not torch.is_grad_enabled() and x.numel() <= FEW_TOKENS * x.shape[-1]
+
+
+def result_dtype(x: Tensor) -> torch.dtype:
+    """What a dense linear layer would give for this input."""
+    if torch.is_autocast_enabled("cpu"):
+        return torch.get_autocast_dtype("cpu")
+    return x.dtype

@@ -1,0 +1,97 @@
+"""The compiled kernels, if this installation has them and this processor can run them."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from functools import cache
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+from typing import Any
+
+from modelzoo_mediswift.errors import UserError
+
+INSTRUCTION_SETS = ("portable", "AVX2", "AVX-512")
+INSTRUCTIONS_VARIABLE = "MEDISWIFT_INSTRUCTIONS"  # to run with less than the processor has
+
+_INT, _LONG, _POINTER = ctypes.c_int, ctypes.c_int64, ctypes.c_void_p
+_ARGUMENTS: dict[str, tuple[Any, ...]] = {
+    "make_lists": (_POINTER, _LONG, _LONG, *[_POINTER] * 5),
+    "move": (_POINTER, _LONG, _LONG, *[_POINTER] * 3, _INT),
+    "multiply": (_INT, _INT, *[_POINTER] * 5, _LONG),
+    "gradient": (_INT, _INT, *[_POINTER] * 4, _LONG),
+    "few_tokens": (_INT, _INT, *[_POINTER] * 5, _LONG),
+    "pack": (_INT, _INT, _POINTER, _INT, _LONG, _LONG, _POINTER),
+    "unpack": (_INT, _INT, _POINTER, _INT, _LONG, _LONG, _POINTER),
+}
+
+
+class List(ctypes.Structure):
+    """`sparse_list` of sparse_linear.h."""
+
+    _fields_ = (
+        ("rows", _LONG),
+        ("cols", _LONG),
+        ("widest", _LONG),
+        ("start", _POINTER),
+        ("offset", _POINTER),
+        ("place", _POINTER),
+        ("value_start", _POINTER),
+    )
+
+
+class Library:
+    """The functions of sparse_linear.c, with the instruction set that this processor has."""
+
+    def __init__(self, path: Path) -> None:
+        library = ctypes.CDLL(str(path))
+        self._functions: dict[str, Any] = {}
+        for name, arguments in _ARGUMENTS.items():
+            function = library[f"mediswift_{name}"]
+            function.argtypes = list(arguments)
+            function.restype = None
+            self._functions[name] = function
+        best = library["mediswift_best_instructions"]()
+        self.instructions = min(best, _wanted_instructions())
+
+    def __getattr__(self, name: str) -> Any:
+        return self._functions[name]
+
+    @property
+    def description(self) -> str:
+        return INSTRUCTION_SETS[self.instructions]
+
+
+@cache
+def load_library() -> Library:
+    """The library; raises UserError that says how to get it where it is not compiled."""
+    for suffix in EXTENSION_SUFFIXES:
+        path = Path(__file__).with_name(f"_sparse_linear{suffix}")
+        if path.is_file():
+            try:
+                return Library(path)
+            except OSError as error:
+                raise UserError(f"the sparse kernels cannot be loaded: {error}") from error
+    raise UserError(
+        "the sparse kernels are not compiled: no C compiler was found when this package was "
+        "installed; install one (such as gcc) and install the package again"
+    )
+
+
+def is_available() -> bool:
+    try:
+        load_library()
+    except UserError:
+        return False
+    return True
+
+
+def _wanted_instructions() -> int:
+    name = os.environ.get(INSTRUCTIONS_VARIABLE)
+    if name is None:
+        return len(INSTRUCTION_SETS) - 1
+    if name not in INSTRUCTION_SETS:
+        raise UserError(
+            f"{INSTRUCTIONS_VARIABLE}: expected one of {', '.join(INSTRUCTION_SETS)}, got {name}"
+        )
+    return INSTRUCTION_SETS.index(name)

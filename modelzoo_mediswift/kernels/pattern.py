@@ -1,0 +1,200 @@
+"""Where a matrix has its non-zeros, as lists that the kernels walk."""
+
+from __future__ import annotations
+
+import ctypes
+
+import torch
+from torch import Tensor
+
+from modelzoo_mediswift.kernels.library import List, load_library
+
+TILE = 128  # tokens that are computed side by side
+BLOCK = 64  # columns (or rows of the transpose) of one list part
+FEW_TOKENS = 8  # up to here a product for single tokens is faster than one for a tile
+
+_MOST_NON_ZEROS = 2**32 - 1
+
+
+class Pattern:
+    """The non-zeros of a mask (out, in) and, for training, of its transpose.
+
+    Values stand in the order of [block of 64 inputs][output][input].
+    """
+
+    def __init__(self, mask: Tensor) -> None:
+        assert mask.dtype == torch.bool
+        assert mask.dim() == 2
+        mask = mask.contiguous()
+        self.shape = (int(mask.shape[0]), int(mask.shape[1]))
+        rows, cols = self.shape
+        self.count = int(mask.sum())
+        assert self.count < _MOST_NON_ZEROS
+        starts = [-(-cols // BLOCK) * rows + 1, -(-rows // BLOCK) * cols + 1]
+        self._start, self._turned_start = (torch.empty(n, dtype=torch.int32) for n in starts)
+        self._offset, self._turned_offset = (
+            torch.empty(self.count, dtype=torch.uint8) for _ in range(2)
+        )
+        self._turned_place = torch.empty(self.count, dtype=torch.int16)
+        load_library().make_lists(
+            mask.data_ptr(),
+            rows,
+            cols,
+            self._start.data_ptr(),
+            self._offset.data_ptr(),
+            self._turned_start.data_ptr(),
+            self._turned_offset.data_ptr(),
+            self._turned_place.data_ptr(),
+        )
+        widest = int(self._start.diff().max()) if self._start.numel() > 1 else 0
+        self.list = List(
+            rows, cols, -(-widest // 16), self._start.data_ptr(), self._offset.data_ptr()
+        )
+        self.turned = List(
+            cols,
+            rows,
+            0,
+            self._turned_start.data_ptr(),
+            self._turned_offset.data_ptr(),
+            self._turned_place.data_ptr(),
+            self._start.data_ptr(),
+        )
+
+    @property
+    def num_bytes(self) -> int:
+        """What the lists take."""
+        tensors = (
+            self._start,
+            self._offset,
+            self._turned_start,
+            self._turned_offset,
+            self._turned_place,
+        )
+        return sum(tensor.nbytes for tensor in tensors)
+
+    def compress(self, dense: Tensor) -> Tensor:
+        """The values (count,) of a dense fp32 matrix at the non-zeros."""
+        assert dense.shape == self.shape
+        dense = dense.detach().contiguous()
+        values = torch.empty(self.count)
+        self._move(dense, values, spread=False)
+        return values
+
+    def expand(self, values: Tensor) -> Tensor:
+        """The dense matrix; zero where there is no value."""
+        dense = torch.zeros(self.shape)
+        self._move(dense, values.detach().contiguous(), spread=True)
+        return dense
+
+    def _move(self, dense: Tensor, values: Tensor, *, spread: bool) -> None:
+        assert dense.dtype == values.dtype == torch.float32
+        assert values.shape == (self.count,)
+        load_library().move(
+            dense.data_ptr(),
+            *self.shape,
+            self._start.data_ptr(),
+            self._offset.data_ptr(),
+            values.data_ptr(),
+            spread,
+        )
+
+    def multiply(self, values: Tensor, bias: Tensor | None, packed: Tensor) -> Tensor:
+        """Packed W x + bias, for packed x (tiles, in, 128)."""
+        result = packed.new_empty(packed.shape[0], self.shape[0], TILE)
+        self._multiply(self.list, values, bias, packed, result)
+        return result
+
+    def multiply_transposed(self, values: Tensor, packed: Tensor) -> Tensor:
+        """Packed W^T y, for packed y (tiles, out, 128)."""
+        result = packed.new_empty(packed.shape[0], self.shape[1], TILE)
+        self._multiply(self.turned, values, None, packed, result)
+        return result
+
+    def gradient(self, out: Tensor, packed: Tensor) -> Tensor:
+        """The sum over tokens of out x^T at the non-zeros, for packed `out` and x."""
+        result = torch.empty(self.count) if len(packed) else torch.zeros(self.count)
+        library = load_library()
+        library.gradient(
+            library.instructions,
+            torch.get_num_threads(),
+            ctypes.byref(self.list),
+            out.data_ptr(),
+            packed.data_ptr(),
+            result.data_ptr(),
+            len(packed),
+        )
+        return result
+
+    def few_tokens(self, values: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
+        """x W^T + bias for a few rows x (tokens, in), not packed."""
+        result = x.new_empty(len(x), self.shape[0])
+        library = load_library()
+        library.few_tokens(
+            library.instructions,
+            torch.get_num_threads(),
+            ctypes.byref(self.list),
+            values.data_ptr(),
+            None if bias is None else bias.data_ptr(),
+            x.data_ptr(),
+            result.data_ptr(),
+            len(x),
+        )
+        return result
+
+    def _multiply(
+        self, of: List, values: Tensor, bias: Tensor | None, packed: Tensor, result: Tensor
+    ) -> None:
+        library = load_library()
+        library.multiply(
+            library.instructions,
+            torch.get_num_threads(),
+            ctypes.byref(of),
+            values.data_ptr(),
+            None if bias is None else bias.data_ptr(),
+            packed.data_ptr(),
+            result.data_ptr(),
+            len(packed),
+        )
+
+
+def pack(rows: Tensor) -> Tensor:
+    """Rows of tokens (..., features), fp32 or bf16, as tiles (tiles, features, 128) in fp32."""
+    features = rows.shape[-1]
+    rows = rows.contiguous()
+    tokens = rows.numel() // features
+    packed = torch.empty(-(-tokens // TILE), features, TILE)
+    library = load_library()
+    library.pack(
+        library.instructions,
+        torch.get_num_threads(),
+        rows.data_ptr(),
+        _is_bf16(rows.dtype),
+        tokens,
+        features,
+        packed.data_ptr(),
+    )
+    return packed
+
+
+def unpack(packed: Tensor, shape: torch.Size | tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Tiles as rows of tokens of the shape (..., features)."""
+    packed = packed.contiguous()
+    rows = torch.empty(shape, dtype=dtype)
+    features = packed.shape[1]
+    assert rows.shape[-1] == features
+    library = load_library()
+    library.unpack(
+        library.instructions,
+        torch.get_num_threads(),
+        packed.data_ptr(),
+        _is_bf16(dtype),
+        rows.numel() // features,
+        features,
+        rows.data_ptr(),
+    )
+    return rows
+
+
+def _is_bf16(dtype: torch.dtype) -> bool:
+    assert dtype in (torch.float32, torch.bfloat16)
+    return dtype == torch.bfloat16

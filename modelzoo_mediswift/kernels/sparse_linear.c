@@ -1,0 +1,252 @@
+/* The library's entries: lists made from a mask, and the kernels run on several threads.
+ *
+ * Plain C without headers of Python or PyTorch, called through ctypes: one build serves every
+ * version of either. Threads are those of the OpenMP library that PyTorch has loaded, so that its
+ * threads and ours are never two sets that wait for the same cores; elsewhere they are started.
+ */
+#define _GNU_SOURCE
+#include "sparse_linear.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+
+/* --- Instruction sets, by number: 0 portable, 1 AVX2, 2 AVX-512. */
+
+int mediswift_best_instructions(void)
+{
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+        return 2;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return 1;
+#endif
+    return 0;
+}
+
+static const sparse_kernels *kernels(int instructions)
+{
+#if defined(__x86_64__)
+    if (instructions == 2)
+        return &avx512_kernels;
+    if (instructions == 1)
+        return &avx2_kernels;
+#endif
+    (void)instructions;
+    return &portable_kernels;
+}
+
+/* --- Threads. */
+
+typedef struct {
+    void (*work)(void *what, int64_t item);
+    void *what;
+    int64_t count, next;
+} queue;
+
+static void take_items(void *argument)
+{
+    queue *items = argument;
+    int64_t item;
+    while ((item = __atomic_fetch_add(&items->next, 1, __ATOMIC_RELAXED)) < items->count)
+        items->work(items->what, item);
+}
+
+static void *take_items_in_thread(void *argument)
+{
+    take_items(argument);
+    return NULL;
+}
+
+enum { MOST_THREADS = 256 };
+
+/* Which thread has which item is left to chance: no result depends on it. */
+static void run(int threads, int64_t count, void (*work)(void *, int64_t), void *what)
+{
+    static void (*gomp_parallel)(void (*)(void *), void *, unsigned, unsigned);
+    queue items = {work, what, count, 0};
+    threads = (int)least(least(threads, count), MOST_THREADS);
+    if (threads <= 1) {
+        take_items(&items);
+        return;
+    }
+    if (!gomp_parallel)
+        *(void **)&gomp_parallel = dlsym(RTLD_DEFAULT, "GOMP_parallel");
+    if (gomp_parallel) {
+        gomp_parallel(take_items, &items, (unsigned)threads, 0);
+        return;
+    }
+    pthread_t started[MOST_THREADS];
+    int n = 0;
+    while (n < threads - 1 && !pthread_create(&started[n], NULL, take_items_in_thread, &items))
+        n++;
+    take_items(&items);
+    while (n > 0)
+        pthread_join(started[--n], NULL);
+}
+
+/* --- Lists. */
+
+/* The lists of W and of its transpose from a mask [rows][cols]; the arrays are the caller's. */
+void mediswift_make_lists(const uint8_t *mask, int64_t rows, int64_t cols, uint32_t *start,
+                          uint8_t *offset, uint32_t *turned_start, uint8_t *turned_offset,
+                          uint16_t *turned_place)
+{
+    uint32_t n = 0;
+    for (int64_t block = 0; block < blocks(cols); block++)
+        for (int64_t row = 0; row < rows; row++) {
+            start[block * rows + row] = n;
+            for (int64_t c = block * BLOCK; c < least(cols, (block + 1) * BLOCK); c++)
+                if (mask[row * cols + c])
+                    offset[n++] = (uint8_t)(c - block * BLOCK);
+        }
+    start[blocks(cols) * rows] = n;
+
+    n = 0;
+    for (int64_t square_row = 0; square_row < blocks(rows); square_row++) {
+        const int64_t first = square_row * BLOCK, last = least(rows, first + BLOCK);
+        for (int64_t block = 0; block < blocks(cols); block++) {
+            const uint32_t *part = start + block * rows;
+            uint32_t reached[BLOCK]; /* of each row, the next non-zero */
+            for (int64_t row = first; row < last; row++)
+                reached[row - first] = part[row];
+            for (int64_t c = block * BLOCK; c < least(cols, (block + 1) * BLOCK); c++) {
+                turned_start[square_row * cols + c] = n;
+                for (int64_t row = first; row < last; row++)
+                    if (mask[row * cols + c]) {
+                        turned_place[n] = (uint16_t)(reached[row - first]++ - part[first]);
+                        turned_offset[n++] = (uint8_t)(row - first);
+                    }
+            }
+        }
+    }
+    turned_start[blocks(rows) * cols] = n;
+}
+
+/* values[n] = dense[row][column], or the other way round where `spread`; the others are left. */
+void mediswift_move(float *dense, int64_t rows, int64_t cols, const uint32_t *start,
+                    const uint8_t *offset, float *values, int spread)
+{
+    for (int64_t block = 0; block < blocks(cols); block++)
+        for (int64_t row = 0; row < rows; row++)
+            for (uint32_t n = start[block * rows + row]; n < start[block * rows + row + 1]; n++) {
+                float *at = dense + row * cols + block * BLOCK + offset[n];
+                if (spread)
+                    *at = values[n];
+                else
+                    values[n] = *at;
+            }
+}
+
+/* --- The products. */
+
+typedef struct {
+    const sparse_kernels *kernels;
+    const sparse_list *list;
+    const float *values, *bias, *x;
+    float *y;
+    int64_t chunks, tokens, features, groups, tiles;
+    int bf16;
+    const void *rows_in;
+    void *rows_out;
+} task;
+
+static void multiply_item(void *what, int64_t item)
+{
+    const task *t = what;
+    const int64_t tile = item / t->chunks, row = item % t->chunks * CHUNK;
+    t->kernels->multiply(t->list, t->values, t->bias, t->x + tile * t->list->cols * TILE,
+                         t->y + tile * t->list->rows * TILE, row,
+                         least(row + CHUNK, t->list->rows));
+}
+
+/* Packed y = W x + bias; W is the transposed matrix where `place` is given. */
+void mediswift_multiply(int instructions, int threads, const sparse_list *list,
+                        const float *values, const float *bias, const float *x, float *y,
+                        int64_t tiles)
+{
+    const int64_t chunks = (list->rows + CHUNK - 1) / CHUNK;
+    task t = {.kernels = kernels(instructions), .list = list, .values = values, .bias = bias,
+              .x = x, .y = y, .chunks = chunks};
+    run(threads, tiles * chunks, multiply_item, &t);
+}
+
+static void gradient_item(void *what, int64_t item)
+{
+    const task *t = what;
+    const int64_t row = item / t->groups * CHUNK, group = item % t->groups;
+    const int64_t all = blocks(t->list->cols);
+    for (int64_t tile = 0; tile < t->tiles; tile++)
+        t->kernels->gradient(t->list, t->values + tile * t->list->rows * TILE,
+                             t->x + tile * t->list->cols * TILE, t->y, row,
+                             least(row + CHUNK, t->list->rows), all * group / t->groups,
+                             all * (group + 1) / t->groups, tile > 0);
+}
+
+/* gradient[n] = sum over all tokens of dy x at the non-zeros. */
+void mediswift_gradient(int instructions, int threads, const sparse_list *list, const float *dy,
+                        const float *x, float *gradient, int64_t tiles)
+{
+    const int64_t chunks = (list->rows + CHUNK - 1) / CHUNK;
+    const int64_t wanted = (4 * (int64_t)threads + chunks - 1) / chunks; /* work for all threads */
+    task t = {.kernels = kernels(instructions), .list = list, .values = dy, .x = x,
+              .y = gradient, .tiles = tiles,
+              .groups = least(threads > 1 ? wanted : 1, blocks(list->cols))};
+    run(threads, chunks * t.groups, gradient_item, &t);
+}
+
+static void one_token_item(void *what, int64_t item)
+{
+    const task *t = what;
+    const int64_t row = item * FEW_ROWS;
+    for (int64_t token = 0; token < t->tokens; token++)
+        t->kernels->one_token(t->list, t->values, t->bias, t->x + token * t->list->cols,
+                              t->y + token * t->list->rows, row,
+                              least(row + FEW_ROWS, t->list->rows));
+}
+
+/* y[tokens][rows] = x[tokens][cols] W^T + bias, neither packed; for a few tokens. */
+void mediswift_few_tokens(int instructions, int threads, const sparse_list *list,
+                          const float *values, const float *bias, const float *x, float *y,
+                          int64_t tokens)
+{
+    task t = {.kernels = kernels(instructions), .list = list, .values = values, .bias = bias,
+              .x = x, .y = y, .tokens = tokens};
+    run(threads, (list->rows + FEW_ROWS - 1) / FEW_ROWS, one_token_item, &t);
+}
+
+static void pack_item(void *what, int64_t tile)
+{
+    const task *t = what;
+    const int64_t first = tile * TILE, size = t->bf16 ? 2 : 4;
+    t->kernels->pack((const char *)t->rows_in + first * t->features * size, t->bf16,
+                     least(TILE, t->tokens - first), t->features,
+                     t->y + first * t->features);
+}
+
+static void unpack_item(void *what, int64_t tile)
+{
+    const task *t = what;
+    const int64_t first = tile * TILE, size = t->bf16 ? 2 : 4;
+    t->kernels->unpack(t->x + first * t->features, t->bf16, least(TILE, t->tokens - first),
+                       t->features, (char *)t->rows_out + first * t->features * size);
+}
+
+/* Rows of tokens, float or bfloat16, to tiles. */
+void mediswift_pack(int instructions, int threads, const void *rows, int bf16, int64_t tokens,
+                    int64_t features, float *tiles)
+{
+    task t = {.kernels = kernels(instructions), .rows_in = rows, .bf16 = bf16, .tokens = tokens,
+              .features = features, .y = tiles};
+    run(threads, (tokens + TILE - 1) / TILE, pack_item, &t);
+}
+
+/* Tiles to rows of tokens. */
+void mediswift_unpack(int instructions, int threads, const float *tiles, int bf16, int64_t tokens,
+                      int64_t features, void *rows)
+{
+    task t = {.kernels = kernels(instructions), .rows_out = rows, .bf16 = bf16, .tokens = tokens,
+              .features = features, .x = tiles};
+    run(threads, (tokens + TILE - 1) / TILE, unpack_item, &t);
+}

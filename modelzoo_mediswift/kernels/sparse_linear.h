@@ -1,0 +1,59 @@
+/* What the parts of the library share: the layout of tokens and of a sparse matrix.
+ *
+ * Activations are "packed": tiles of TILE tokens, feature-major, float[tiles][features][TILE], so
+ * that one weight multiplies TILE tokens by whole vectors. Tokens beyond the last are zero.
+ *
+ * A sparse matrix W of `rows` x `cols` is a list of its non-zeros in the order of
+ * [block of BLOCK columns][row][column]: BLOCK x TILE floats of the input, 32 KiB, stay in the
+ * first-level cache while all rows of a chunk pass. start[block * rows + row] is where a row's
+ * part begins, and the next entry where it ends; offset[] is a column's place in its block.
+ *
+ * The transposed matrix has its own starts and offsets and no values: place[] says where a value
+ * stands, counted from the first value of the same BLOCK x BLOCK square, which fits 16 bits.
+ */
+#ifndef SPARSE_LINEAR_H
+#define SPARSE_LINEAR_H
+
+#include <stdint.h>
+
+enum {
+    TILE = 128,
+    BLOCK = 64,
+    CHUNK = 256,   /* rows that a thread takes at a time: their part of a tile stays in L2 */
+    FEW_ROWS = 128 /* the same for single tokens */
+};
+
+typedef struct {
+    int64_t rows, cols;
+    int64_t widest; /* of a row's part, in vectors of 16, rounded up */
+    const uint32_t *start;       /* blocks(cols) * rows + 1 */
+    const uint8_t *offset;       /* non-zeros */
+    const uint16_t *place;       /* non-zeros; NULL where values stand in the list's own order */
+    const uint32_t *value_start; /* with place: `start` of the matrix that has the values */
+} sparse_list;
+
+typedef struct {
+    /* y[chunk of rows] = W x + bias for one tile; x, y are one tile each. */
+    void (*multiply)(const sparse_list *w, const float *values, const float *bias, const float *x,
+                     float *y, int64_t first_row, int64_t last_row);
+    /* gradient[n] (+)= sum over the tile of dy[row of n] * x[column of n]. */
+    void (*gradient)(const sparse_list *w, const float *dy, const float *x, float *gradient,
+                     int64_t first_row, int64_t last_row, int64_t first_block, int64_t last_block,
+                     int add);
+    /* y[rows] = W x + bias for one token. */
+    void (*one_token)(const sparse_list *w, const float *values, const float *bias, const float *x,
+                      float *y, int64_t first_row, int64_t last_row);
+    /* One tile of `tokens` rows of `features` numbers, and back. */
+    void (*pack)(const void *x, int bf16, int64_t tokens, int64_t features, float *tile);
+    void (*unpack)(const float *tile, int bf16, int64_t tokens, int64_t features, void *x);
+} sparse_kernels;
+
+extern const sparse_kernels portable_kernels;
+#if defined(__x86_64__)
+extern const sparse_kernels avx2_kernels, avx512_kernels;
+#endif
+
+static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t blocks(int64_t columns) { return (columns + BLOCK - 1) / BLOCK; }
+
+#endif

@@ -1,0 +1,23 @@
+"""The one thing that setup.cfg cannot say: C kernels, compiled where there is a compiler."""
+
+from setuptools import Extension, setup
+
+FOLDER = "modelzoo_mediswift/kernels"
+
+setup(
+    ext_modules=[
+        Extension(
+            "modelzoo_mediswift.kernels._sparse_linear",
+            sources=[
+                f"{FOLDER}/{name}.c" for name in ("sparse_linear", "portable", "avx2", "avx512")
+            ],
+            depends=[
+                f"{FOLDER}/{name}.h"
+                for name in ("sparse_linear", "vector_kernels", "scalar_kernels")
+            ],
+            extra_compile_args=["-O3", "-std=gnu11"],
+            libraries=["dl", "pthread"],
+            optional=True,  # without it training is masked-dense
+        )
+    ]
+)
