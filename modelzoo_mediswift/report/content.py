@@ -148,7 +148,7 @@ _WHAT: dict[str, Callable[[Run], str]] = {
     "Started from": _started_from,
     "Masked weights revived": _revived,
     "Of these not zero at the end": _moved,
-    "Largest change of a logit by reviving": _revival_check,
+    "Check on reviving": _revival_check,
     "Parameters": lambda run: count(run.parameters),
     "Parameters that no mask holds at zero": lambda run: count(run.nonzero_parameters),
     "Weights of the decoder's matrices": lambda run: count(run.matrix_weights),

@@ -21,6 +21,7 @@ from modelzoo_mediswift.report.run import (
 from modelzoo_mediswift.report.scores import newest_score
 
 LAYER = re.compile(r"\.layers\.(\d+)\.")
+SHORT = re.compile(r"self_attn\.proj_|_dense_layer|ffn\.(?=ffn)|\.linear_layer|\.weight")
 FORMULA = (
     "Per token: 6 times the decoder's weights that are not masked (linear), 10 V d (vocabulary), "
     "12 L S d (attention), 12 L h S (softmax), with L layers of width d, h heads, sequences of S "
@@ -49,7 +50,7 @@ def _by_layer(run: Run) -> Table | None:
     for name, kept, size in run.masks:
         found = LAYER.search(name)
         if found:
-            kind = name[found.end() :].removesuffix(".weight")
+            kind = SHORT.sub("", name[found.end() :]) or name[found.end() :]
             cells.setdefault(int(found[1]), {})[kind] = percent(1 - kept / size, 2)
     kinds = list(dict.fromkeys(kind for row in cells.values() for kind in row))
     if not kinds:

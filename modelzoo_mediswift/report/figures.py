@@ -19,6 +19,7 @@ COLOURS = (
 )
 FOREGROUND = "#010203"  # no other colour in a plot; becomes the page's own
 SIZE = (5.0, 2.8)  # inches of 72 points
+SCATTER_SIZE = (5.0, 4.4)
 STYLE: Any = {  # matplotlib's stubs take literal keys alone
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -50,7 +51,7 @@ def draw(figure: Figure, key: str) -> str:
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # the user's own style would change the bytes
         matplotlib.rcParams.update(STYLE | {"svg.hashsalt": key})
-        plot = Plot(figsize=SIZE, layout="constrained")
+        plot = Plot(figsize=SCATTER_SIZE if figure.scatter else SIZE, layout="constrained")
         FigureCanvasSVG(plot)
         axes = plot.add_subplot()
         _plot(axes, figure)
@@ -93,7 +94,7 @@ def _scatter(axes: Axes, series: Series) -> None:
     shade = colour(series.colour)
     axes.plot(series.x, series.y, color=shade, linestyle="", marker=marker, markersize=5)
     for x, y, label in zip(series.x, series.y, series.labels, strict=False):
-        axes.annotate(label, (x, y), (4, 3), textcoords="offset points", fontsize=6)
+        axes.annotate(label, (x, y), (4, 3), textcoords="offset points", fontsize=5)
 
 
 def _nothing(value: float, position: float) -> str:

@@ -86,7 +86,7 @@ class Other:
 
 
 ZERO_SHOT = "zero-shot"
-REPRODUCED = "as the authors of the paper reproduced it; its own report is higher"
+REPRODUCED = "reproduced by the paper's authors"
 
 PUBMEDQA = (
     Other("PubMedBERT", 110e6, 0.558),

@@ -96,8 +96,21 @@ class Run:
         return self._plan("batch_size")
 
     @property
+    def _recorded_steps(self) -> int:
+        """Steps that run_record.json counts, those done twice twice."""
+        sessions = self.record.get("sessions")
+        ends = [
+            (integer(pick(session, "first_step")), integer(pick(session, "last_step")))
+            for session in (sessions if isinstance(sessions, list) else [])
+        ]
+        return sum(last - first for first, last in ends if first is not None and last is not None)
+
+    @property
     def tokens_per_step(self) -> int | None:
-        """Padding included."""
+        """Padding included; the mean, where batches were cut to their longest sequence."""
+        tokens, steps = self.spent("tokens"), self._recorded_steps
+        if self.spent("padding_tokens") is not None and tokens and steps:
+            return round(tokens / steps)
         if self.batch_size is None or self.sequence_length is None:
             return None
         return self.batch_size * self.sequence_length
@@ -111,9 +124,7 @@ class Run:
 
     @property
     def tokens(self) -> int | None:
-        """Seen so far, padding included; fewer than whole windows where batches were cut."""
-        if self.spent("padding_tokens") is not None and self.log.restarts == 0:
-            return integer(self.spent("tokens"))
+        """Seen so far, padding included."""
         return None if self.tokens_per_step is None else self.steps * self.tokens_per_step
 
     @property

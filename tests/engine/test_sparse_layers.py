@@ -162,7 +162,7 @@ def test_memory_of_a_sparse_weight_is_at_most_two_fifths_of_a_dense_one():
     engine = make_engine(hidden=256)
     train(engine, 0, 1)
     engine.sparse_layers.before_step(2)
-    state = engine.update.optimizer.torch_optimizer.state
+    state = engine.update.optimizer.moments
     held = total = 0
     for p in engine.update.sparsity.parameters:
         moments = [state[p.weight][key] for key in ("exp_avg", "exp_avg_sq")]

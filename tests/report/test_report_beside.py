@@ -153,6 +153,19 @@ def test_what_a_run_took_is_summed_over_its_starts(demo: list[Path]) -> None:
     assert what["Of these not zero at the end"][2] == "294,912 (50.0 %)"
 
 
+def test_tokens_of_a_run_whose_batches_were_cut(make_run) -> None:
+    folder = make_run(*whole_run(finetune_start(), 200, 2.0, 0.25))
+    sessions = [
+        {"first_step": 0, "last_step": 120, "tokens": 120_000, "padding_tokens": 10},
+        {"first_step": 100, "last_step": 200, "tokens": 100_000, "padding_tokens": 5},
+    ]
+    (folder / "run_record.json").write_text(json.dumps({"sessions": sessions}))
+    (run,) = read_runs([folder])
+    assert run.tokens_per_step == 1000
+    assert run.tokens == 200_000
+    assert run.seconds == pytest.approx(200_000 / 4096)
+
+
 def test_a_damaged_record_is_passed_over(demo: list[Path]) -> None:
     (demo[0] / "run_record.json").write_text('{"sessions": 3, "checkpoints": [], "machine": 1}')
     (demo[1] / "run_record.json").write_text("{")
@@ -163,6 +176,8 @@ def test_zeros_by_layer(demo: list[Path]) -> None:
     rows = table(section(demo, "Sparsity"), "Zeros by layer: pretrain")
     assert list(rows) == ["0", "1", "2", "3"]
     assert set(rows["3"][1:]) == {"75.00 %"}
+    tables = [b for b in section(demo, "Sparsity").blocks if isinstance(b, Table)]
+    assert tables[1].header == ("Layer", "q", "k", "v", "output", "ffn.0", "ffn.1")
     assert len(rows["3"]) == 1 + 6
 
 
