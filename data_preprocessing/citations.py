@@ -81,8 +81,6 @@ def _simple_marks(text: str) -> str | None:
     return "".join([*pieces, left])
 
 
-
-
 def _all_marks(text: str) -> str:
     for _ in range(_BRACKET_DEPTH):
         # Without the space before each mark no pattern starts with a space: several times faster.

@@ -12,7 +12,15 @@ from typing import Any
 from lxml import etree
 
 from data_preprocessing import jats_metadata as metadata
-from data_preprocessing.byte_streams import CHUNK_BYTES, encoding_of, head_of, open_bytes, root_element, to_utf8, utf8_chunks
+from data_preprocessing.byte_streams import (
+    CHUNK_BYTES,
+    encoding_of,
+    head_of,
+    open_bytes,
+    root_element,
+    to_utf8,
+    utf8_chunks,
+)
 from data_preprocessing.inline_text import local_name
 from data_preprocessing.jats_cut import without_unread
 from data_preprocessing.jats_rules import JatsOptions
