@@ -6,7 +6,7 @@ The soft prompt v1 .. vn may stand before the source instead.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from modelzoo_mediswift.tasks.layout import (
     layout_example,
     layout_rows,
 )
+from modelzoo_mediswift.tasks.pubmedqa_files import labelling
 from modelzoo_mediswift.tasks.registry import make_task
 
 EXAMPLES_FILE = "examples.jsonl"
@@ -71,6 +72,8 @@ def finetune_task(
         num_virtual_tokens = task.num_virtual_tokens
     wanted_splits = {"train", *task.available(input_path)}
     splits = {split: task.read(input_path, split) for split in SPLITS if split in wanted_splits}
+    _refuse_shared(splits, input_path)
+    origin = _origin(task_options)
     done = {}
     for split, examples in splits.items():
         wanted = {
@@ -84,7 +87,12 @@ def finetune_task(
                 "prompt_position": prompt_position,
                 "include_long_answer": task_options.get("include_long_answer") or False,
             },
-            "sources": {"task": task_name, "split": split, "examples_sha256": _sha256(examples)},
+            "sources": {
+                "task": task_name,
+                "split": split,
+                "examples_sha256": _sha256(examples),
+                **origin,
+            },
             "settings": {"samples_per_file": samples_per_file, "compression": compression},
         }
         params = written_before(out_dir / split, wanted)
@@ -92,6 +100,26 @@ def finetune_task(
             params = _write_split(out_dir / split, examples, tokenizer, wanted)
         done[split] = params
     return done
+
+
+def _refuse_shared(splits: Mapping[str, Sequence[Example]], input_path: Path) -> None:
+    """Raises UserError where an example is in two splits, or twice in one."""
+    seen: dict[str, str] = {}
+    for split, examples in splits.items():
+        for example in examples:
+            if example.id in seen:
+                raise UserError(f"{input_path}: {example.id} is in {seen[example.id]} and {split}")
+            seen[example.id] = split
+
+
+def _origin(task_options: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of the task, and who labelled it, where `mediswift label` noted that."""
+    origin: dict[str, Any] = {}
+    if task_options.get("subset") is not None:
+        origin["subset"] = task_options["subset"]
+    if task_options.get("labels_file") is not None:
+        origin |= labelling(Path(task_options["labels_file"]))
+    return origin
 
 
 def _write_split(

@@ -110,9 +110,11 @@ class InlineWriter:
         """Write a cross-reference; number citations and note marks leave a DROPPED mark instead."""
         text = self._text(xref)
         kind = xref.get("ref-type")
-        if kind in _NOTE_REFERENCES or not text.strip():
-            pieces.append(DROPPED)
-        elif self._cites(xref, kind) and is_number_citation(text):
+        if (
+            kind in _NOTE_REFERENCES
+            or not text.strip()
+            or (self._cites(xref, kind) and is_number_citation(text))
+        ):
             pieces.append(DROPPED)
         else:
             if pieces and pieces[-1].endswith((",", ";")):
@@ -120,7 +122,7 @@ class InlineWriter:
             pieces.append(text)
 
     def _cites(self, xref: Any, kind: str | None) -> bool:
-        """Tell whether a reference leads to the reference list; by its target, if it has no type."""
+        """Tell whether a reference leads to the reference list; without a type, by its target."""
         if kind:
             return kind in ("bibr", "ref")
         if self._reference_ids is None:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from data_preprocessing.deduplicate import later_copies, near_copies
+from data_preprocessing.executor import Executor, Local
 from data_preprocessing.merge_index import Index, Mask, booleans
 from data_preprocessing.merge_texts import TextFindings, TextRules, read_the_texts
 from data_preprocessing.records import (
@@ -65,6 +66,7 @@ def merge_records(
     prefer_fulltext: bool = False,
     text_rules: TextRules | None = None,
     workers: int = 1,
+    executor: Executor | None = None,
 ) -> dict[str, Any]:
     """Merge what `parse` wrote into train.parquet, validation.parquet and counts.json.
 
@@ -74,7 +76,8 @@ def merge_records(
     all stay), full texts under other licences than `licences`, `exclude_pmids` (such as an
     evaluation's test set), entries without text, what `text_rules` say, and with
     `prefer_fulltext` abstracts whose full text stays. Retraction and exclusion reach an article's
-    abstract and full text alike. The order is file order, whatever the number of `workers`.
+    abstract and full text alike. The order is file order, whatever the number of `workers` or the
+    `executor` that takes their place.
     Returns the counts; every record is in `out` or in one of the reasons.
 
     Raises:
@@ -92,7 +95,9 @@ def merge_records(
     (out_dir / "counts.json").unlink(missing_ok=True)
     if rules.any or prefer_fulltext:
         staying = reasons == 0
-        with read_the_texts(paths, index.starts, staying, rules, out_dir, workers) as found:
+        with read_the_texts(
+            paths, index.starts, staying, rules, out_dir, executor or Local(workers)
+        ) as found:
             _decide_by_text(index, reasons, found, rules, prefer_fulltext)
     written = _write(paths, index, reasons, out_dir, validation_share, seed)
     counts = _counts(index, reasons, written)

@@ -2,10 +2,8 @@
 
 import functools
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from data_preprocessing.deduplicate import (
     signature,
     text_hash,
 )
+from data_preprocessing.executor import Executor
 from data_preprocessing.merge_index import Mask
 from data_preprocessing.records import read_batches
 from modelzoo_mediswift.errors import UserError
@@ -81,7 +80,7 @@ def read_the_texts(
     candidates: Mask,
     rules: TextRules,
     work_dir: Path,
-    workers: int,
+    executor: Executor,
 ) -> Iterator[TextFindings]:
     """Look at the text of every candidate; `starts` are the files' first records.
 
@@ -104,16 +103,18 @@ def read_the_texts(
             signatures=_mapped(scratch, rows),
         )
         jobs = [
-            _Job(path, start, candidates[start:end], rules, scratch, rows)
+            _Job(path.absolute(), candidates[start:end], rules)
             for path, start, end in zip(paths, starts[:-1], starts[1:], strict=True)
         ]
         with tqdm(total=total, desc="merge: texts", unit="record", disable=None) as progress:
-            for job, (flags, hashes) in zip(jobs, _results(jobs, workers), strict=True):
-                here = slice(job.start, job.start + len(hashes))
+            for number, (flags, hashes, signatures) in executor.run(_look, jobs):
+                here = slice(starts[number], starts[number + 1])
                 found.without_text[here] = flags & 1
                 found.empty[here] = flags & 2
                 found.contaminated[here] = flags & 4
                 found.hashes[here] = hashes
+                if rows:
+                    found.signatures[here] = signatures
                 progress.update(len(hashes))
         yield found
     finally:
@@ -123,36 +124,23 @@ def read_the_texts(
 @dataclass(frozen=True)
 class _Job:
     path: Path
-    start: int
     candidates: Mask
     rules: TextRules
-    scratch: Path
-    rows: int
 
 
-_Result = tuple[NDArray[np.uint8], NDArray[np.uint64]]
-
-
-def _results(jobs: list[_Job], workers: int) -> Iterator[_Result]:
-    if workers == 1 or len(jobs) == 1:
-        yield from map(_look, jobs)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        try:
-            yield from pool.map(_look, jobs)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+_Result = tuple[NDArray[np.uint8], NDArray[np.uint64], Signatures]
 
 
 def _look(job: _Job) -> _Result:
-    """Flags (1 without text, 2 without title too, 4 contaminated) and hashes of one file."""
+    """One file: flags (1 without text, 2 without title too, 4 contaminated), hashes, signatures
+    (without rows unless near duplicates are looked for)."""
     rules = job.rules
     contamination = _contamination(rules)
+    count = len(job.candidates)
     library = minhash_library() if rules.near_duplicates is not None else None
-    signatures = _mapped(job.scratch, job.rows)
-    flags = np.zeros(len(job.candidates), np.uint8)
-    hashes = np.zeros(len(job.candidates), np.uint64)
+    signatures = np.zeros((count if library is not None else 0, PERMUTATIONS), np.uint32)
+    flags = np.zeros(count, np.uint8)
+    hashes = np.zeros(count, np.uint64)
     row = 0
     for batch in read_batches(job.path, columns=["title", "text"]):
         for at in np.flatnonzero(job.candidates[row : row + batch.num_rows]).tolist():
@@ -165,9 +153,9 @@ def _look(job: _Job) -> _Result:
             if rules.duplicates:
                 hashes[row + at] = text_hash(text)
             if library is not None:
-                signatures[job.start + row + at] = signature(library, text)
+                signatures[row + at] = signature(library, text)
         row += batch.num_rows
-    return flags, hashes
+    return flags, hashes, signatures
 
 
 @functools.lru_cache(maxsize=1)

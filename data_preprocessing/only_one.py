@@ -14,7 +14,8 @@ from modelzoo_mediswift.errors import UserError
 def only_one(path: Path, *, is_file: bool = False) -> Iterator[None]:
     """Hold a folder (made if need be), or a file to write, for this process.
 
-    A killed process lets go of it at once, and the temporary files it left are removed here.
+    A killed process lets go of it at once. The temporary files that it left, or a worker that was
+    killed meanwhile, are removed.
     Raises UserError if another run holds it.
     """
     folder = path.parent if is_file else path
@@ -33,9 +34,17 @@ def only_one(path: Path, *, is_file: bool = False) -> Iterator[None]:
                 f"{path}: another run (process {holder}) is writing here; "
                 "wait for it, or choose another place"
             ) from None
-        for left in folder.glob(f".{glob.escape(path.name)}.*.tmp" if is_file else ".*.tmp"):
-            left.unlink()
+        temporary = f".{glob.escape(path.name)}.*.tmp" if is_file else ".*.tmp"
+        _remove(folder, temporary)
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
         lock.flush()
-        yield
+        try:
+            yield
+        finally:
+            _remove(folder, temporary)
+
+
+def _remove(folder: Path, pattern: str) -> None:
+    for left in folder.glob(pattern):  # nobody else writes here
+        left.unlink(missing_ok=True)

@@ -17,6 +17,7 @@ from data_preprocessing.bpe import (
     load_tokenizer,
     tokenizer_sha256,
 )
+from data_preprocessing.executor import Executor, Local
 from data_preprocessing.records import read_batches
 from data_preprocessing.shuffle import shuffled_order
 from data_preprocessing.token_store import TokenStore, tokenize_file
@@ -108,12 +109,14 @@ def pack_corpus(
     compression: str | None = None,
     packing: str = "concatenate",
     workers: int = 1,
+    executor: Executor | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Pack ``train.parquet`` and ``validation.parquet`` into `out_dir`/train and /validation.
 
     Returns each split's data_params.json. A split that is there already, made from the same files
     with the same settings, is left as it is; one that was interrupted is continued with the tokens
-    it had, in ``.SPLIT.tokens``. The files are the same to the byte for any number of `workers`.
+    it had, in ``.SPLIT.tokens``. The files are the same to the byte for any number of local
+    `workers`, or on the `executor` that takes their place.
     Raises UserError if a split is another one's, or if there is nothing to train on.
     """
     if layout not in LAYOUTS:
@@ -125,6 +128,7 @@ def pack_corpus(
     if max_sequence_length < 1 or samples_per_file < 1:
         raise UserError("max_sequence_length and samples_per_file: expected positive numbers")
     tokenizer = load_tokenizer(tokenizer_path)
+    jobs = executor or Local(workers)
     done = {}
     for split in SPLITS:
         path = records_dir / f"{split}.parquet"
@@ -144,7 +148,7 @@ def pack_corpus(
         if params is None:
             scratch = out_dir / f".{split}.tokens"
             made_from = {key: wanted[key] for key in ("tokenizer_sha256", "sources")}
-            documents = tokenize_file(path, tokenizer_path, scratch, made_from, workers)
+            documents = tokenize_file(path, tokenizer_path, scratch, made_from, jobs)
             if documents.lengths.sum() == 0:
                 shutil.rmtree(scratch)
                 if split == "train":

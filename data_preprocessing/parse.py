@@ -5,16 +5,14 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from data_preprocessing.byte_streams import head_of, root_element
+from data_preprocessing.executor import Executor, Local
 from data_preprocessing.pmc_jats import ROOTS, filelist_of, read_jats, read_jats_tar
 from data_preprocessing.pubmed_xml import RECORD_NAMES, read_pubmed
 from data_preprocessing.records import (
@@ -42,14 +40,17 @@ class _Job:
     output: Path
 
 
-def parse_files(inputs: Sequence[Path], out_dir: Path, workers: int = 1) -> dict[str, Any]:
+def parse_files(
+    inputs: Sequence[Path], out_dir: Path, workers: int = 1, executor: Executor | None = None
+) -> dict[str, Any]:
     """Parse all PubMed and JATS files in `inputs` (files or folders) into `out_dir`.
 
     Writes one Parquet file per input, numbered in file order (by name, numbers by value), each
     with its counts, problems and deletions in the footer, and counts.json with all of them.
     A file already parsed from the same bytes is not parsed again; one that cannot be read to
     its end keeps the records before the damage and gets an `error`. Files in `out_dir` that
-    belong to other inputs of an earlier run are removed. Returns the totals.
+    belong to other inputs of an earlier run are removed. An `executor` takes the place of local
+    `workers`. Returns the totals.
 
     Raises:
         UserError: an input does not exist or is of no known kind, or a worker process died.
@@ -57,13 +58,13 @@ def parse_files(inputs: Sequence[Path], out_dir: Path, workers: int = 1) -> dict
     paths = find_files(inputs)
     out_dir.mkdir(parents=True, exist_ok=True)
     jobs = [
-        _Job(path, out_dir / f"{index:05d}-{_stem(path)}.parquet")
+        _Job(path, out_dir.absolute() / f"{index:05d}-{_stem(path)}.parquet")
         for index, path in enumerate(paths)
     ]
     # A missing counts.json says that the stage is not finished.
     (out_dir / "counts.json").unlink(missing_ok=True)
     _remove_others(out_dir, jobs)
-    files = _run(jobs, workers)
+    files = _run(jobs, executor or Local(workers))
     totals = _totals(files)
     with replacing(out_dir / "counts.json") as temporary:
         document = {"totals": totals, "files": files}
@@ -117,37 +118,14 @@ def _remove_others(out_dir: Path, jobs: list[_Job]) -> None:
             path.unlink()
 
 
-def _run(jobs: list[_Job], workers: int) -> list[dict[str, Any]]:
+def _run(jobs: list[_Job], executor: Executor) -> list[dict[str, Any]]:
     sizes = [job.path.stat().st_size for job in jobs]
     results: dict[int, dict[str, Any]] = {}
     with tqdm(total=sum(sizes), desc="parse", unit="B", unit_scale=True, disable=None) as progress:
-        if workers == 1 or len(jobs) == 1:
-            for index, job in enumerate(jobs):
-                results[index] = _parse_one(job)
-                progress.update(sizes[index])
-        else:
-            # Spawned, not forked: nothing of this process's threads and locks is inherited.
-            with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-                try:
-                    pending = {pool.submit(_parse_one, job): i for i, job in enumerate(jobs)}
-                    for future in as_completed(pending):
-                        index = pending[future]
-                        results[index] = _result(future)
-                        progress.update(sizes[index])
-                except BaseException:
-                    pool.shutdown(wait=False, cancel_futures=True)
-                    raise
+        for index, entry in executor.run(_parse_one, jobs):
+            results[index] = entry
+            progress.update(sizes[index])
     return [results[index] for index in range(len(jobs))]
-
-
-def _result(future: "Future[dict[str, Any]]") -> dict[str, Any]:
-    try:
-        return future.result()
-    except BrokenProcessPool:
-        raise UserError(
-            "a worker process died (out of memory?); what was parsed is kept, "
-            "run the same command again with fewer workers"
-        ) from None
 
 
 def _parse_one(job: _Job) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The one record type of the pipeline, and its Parquet form."""
 
 import os
+import socket
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
@@ -85,7 +86,7 @@ _COLUMNS = tuple(f.name for f in fields(Record))
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` that takes its place once the block has succeeded."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.tmp")
     try:
         yield temporary
         with temporary.open("rb") as handle:

@@ -8,10 +8,13 @@ something else is removed and made again, and so is everything after it.
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from data_preprocessing.dask_cluster import dask_cluster
+from data_preprocessing.executor import Executor
 from data_preprocessing.only_one import only_one
 from data_preprocessing.pmid_lists import pmid_file, read_pmids
 from data_preprocessing.records import replacing
@@ -31,8 +34,15 @@ def run_stages(config: RunConfig, show: Show) -> Path:
         UserError: a stage failed, or another run is at work in the folder.
     """
     out = Path(config.out)
-    with only_one(out):
-        run = _Run(config, out, show)
+    with only_one(out), ExitStack() as stack:
+        executor: Executor | None = None
+        if config.executor is not None:
+            cluster = config.executor.dask
+            jobs = None if cluster.jobqueue is None else cluster.jobqueue.model_dump()
+            executor = stack.enter_context(
+                dask_cluster(scheduler=cluster.scheduler, workers=cluster.workers, jobqueue=jobs)
+            )
+        run = _Run(config, out, show, executor)
         run.inputs()
         run.merge()
         run.tokenizer()
@@ -43,8 +53,9 @@ def run_stages(config: RunConfig, show: Show) -> Path:
 
 
 class _Run:
-    def __init__(self, config: RunConfig, out: Path, show: Show) -> None:
+    def __init__(self, config: RunConfig, out: Path, show: Show, executor: Executor | None) -> None:
         self.config = config
+        self.executor = executor
         self.out = out
         self.show = show
         self.state_file = out / STATE
@@ -80,7 +91,7 @@ class _Run:
 
         parsed = self.out / "parsed"
         with only_one(parsed):
-            counts = parse_files(inputs, parsed, workers=self.config.parse.workers)
+            counts = parse_files(inputs, parsed, self.config.parse.workers, self.executor)
         self.show("parse", counts)
 
     def _fetch(self, fetch: Section) -> Path:
@@ -122,7 +133,12 @@ class _Run:
         def merge() -> dict[str, Any]:
             excluded = set().union(*map(read_pmids, exclude))
             return merge_records(
-                parsed, merged, exclude_pmids=excluded or None, text_rules=rules, **settings
+                parsed,
+                merged,
+                exclude_pmids=excluded or None,
+                text_rules=rules,
+                executor=self.executor,
+                **settings,
             )
 
         self._stage(
@@ -151,7 +167,9 @@ class _Run:
         settings = _settings(self.config.pack)
 
         def pack() -> dict[str, Any]:
-            return _of_splits(pack_corpus(merged, self.tokenizer_file, packed, **settings))
+            return _of_splits(
+                pack_corpus(merged, self.tokenizer_file, packed, executor=self.executor, **settings)
+            )
 
         self._stage("pack", self.config.pack, inputs, packed, pack, resumes=True)
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
+from data_preprocessing.dask_cluster import BATCH_SYSTEMS
 from data_preprocessing.file_sets import FILE_SETS, NLM
 from modelzoo_mediswift.config.section import (
     ListOnly,
@@ -30,6 +31,12 @@ from modelzoo_mediswift.errors import UserError
 def _known_set(name: str) -> str:
     if name not in FILE_SETS:
         raise problem(unknown("set of files", name, list(FILE_SETS)))
+    return name
+
+
+def _known_system(name: str) -> str:
+    if name not in BATCH_SYSTEMS:
+        raise problem(unknown("batch system", name, list(BATCH_SYSTEMS)))
     return name
 
 
@@ -133,6 +140,39 @@ class Finetune(Section):
         return self.task if self.subset in (None, "pqal") else f"{self.task}_{self.subset}"
 
 
+class JobQueue(Section):
+    """Dask workers that are jobs of a batch system."""
+
+    system: Annotated[str, AfterValidator(_known_system)]
+    jobs: PositiveInt
+    """How many to submit."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """What dask-jobqueue's class for the system takes: cores, memory, queue, walltime ..."""
+
+
+class DaskCluster(Section):
+    """One of three."""
+
+    scheduler: Text | None = None
+    """Address of one that runs, such as tcp://node1:8786."""
+    workers: PositiveInt | None = None
+    """Processes on this machine."""
+    jobqueue: JobQueue | None = None
+
+    @model_validator(mode="after")
+    def _is_one(self) -> "DaskCluster":
+        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise problem(f"expected one of scheduler, workers, jobqueue, got {len(given)}")
+        return self
+
+
+class ExecutorChoice(Section):
+    """Who does the jobs of parse, merge and pack."""
+
+    dask: DaskCluster
+
+
 _Empty = BeforeValidator(lambda value: {} if value is None else value)
 
 
@@ -140,6 +180,8 @@ class RunConfig(Section):
     """A whole run; every stage's output lies in a folder of its own in `out`."""
 
     out: PathText
+    executor: ExecutorChoice | None = None
+    """Without it, `workers` processes of this machine in each stage."""
     sample: Annotated[Sample, _Empty] | None = Field(default=None)
     fetch: Annotated[Fetch, _Empty] | None = Field(default=None)
     parse: Annotated[Parse, _Empty] = Field(default_factory=Parse)

@@ -6,13 +6,12 @@ by their place in it, and then one bucket at a time is put in order in memory. S
 bucket, and some 30 bytes a document; the disk is read and written from front to back.
 """
 
+import functools
 import json
-import os
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
-from multiprocessing import get_context
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,13 @@ from numpy.typing import DTypeLike, NDArray
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
-from data_preprocessing.bpe import document_text, encode_documents, load_tokenizer
+from data_preprocessing.bpe import (
+    document_text,
+    encode_documents,
+    load_tokenizer,
+    tokenizer_sha256,
+)
+from data_preprocessing.executor import Executor, Local
 from data_preprocessing.records import read_group, replacing
 
 BUCKET_BYTES = 64 << 20
@@ -90,12 +95,16 @@ class TokenStore:
 
 
 def tokenize_file(
-    path: Path, tokenizer_path: Path, folder: Path, made_from: dict[str, Any], workers: int = 1
+    path: Path,
+    tokenizer_path: Path,
+    folder: Path,
+    made_from: dict[str, Any],
+    executor: Executor | None = None,
 ) -> TokenStore:
     """Tokenize every record of a Parquet file into chunks in `folder`, in the file's order.
 
-    Chunks of an earlier run are used if `made_from` is the same. With one worker, this process's
-    threads share the work; with more, each process has one thread.
+    Chunks of an earlier run are used if `made_from` is the same. Without an `executor`, or with
+    one worker, this process's threads share the work; otherwise each process has one thread.
     """
     tokenizer = load_tokenizer(tokenizer_path)
     dtype = np.uint16 if tokenizer.get_vocab_size() <= 1 << 16 else np.int32
@@ -104,21 +113,13 @@ def tokenize_file(
     missing = [i for i in range(chunks) if not _tokens_file(folder, i).exists()]
     with tqdm(total=chunks, desc=f"tokenize {path.stem}", unit="chunk", disable=None) as progress:
         progress.update(chunks - len(missing))
-        if workers == 1 or len(missing) < 2:
-            for chunk in missing:
-                _tokenize_chunk(tokenizer, path, chunk, folder, dtype)
-                progress.update()
-        else:
-            arguments = (tokenizer_path, path, folder, dtype)
-            with ProcessPoolExecutor(
-                workers, get_context("spawn"), initializer=_start, initargs=arguments
-            ) as pool:
-                try:
-                    for _ in pool.map(_work, missing):
-                        progress.update()
-                except BaseException:
-                    pool.shutdown(wait=False, cancel_futures=True)
-                    raise
+        sha256 = tokenizer_sha256(tokenizer_path)
+        jobs = [
+            _Job(tokenizer_path.absolute(), sha256, path.absolute(), i, folder.absolute(), dtype)
+            for i in missing
+        ]
+        for _ in (executor or Local()).run(_work, jobs):
+            progress.update()
     return TokenStore(folder, dtype, chunks)
 
 
@@ -133,18 +134,25 @@ def _prepare(folder: Path, made_from: dict[str, Any]) -> None:
             temporary.write_text(wanted, encoding="utf-8")
 
 
-_worker: dict[str, Any] = {}
+@dataclass(frozen=True)
+class _Job:
+    tokenizer: Path
+    tokenizer_sha256: str
+    path: Path
+    chunk: int
+    folder: Path
+    dtype: DTypeLike
 
 
-def _start(tokenizer_path: Path, *arguments: Any) -> None:
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    _worker["tokenizer"] = load_tokenizer(tokenizer_path)
-    _worker["arguments"] = arguments
+def _work(job: _Job) -> None:
+    tokenizer = _tokenizer(job.tokenizer, job.tokenizer_sha256)
+    _tokenize_chunk(tokenizer, job.path, job.chunk, job.folder, job.dtype)
 
 
-def _work(chunk: int) -> None:
-    path, folder, dtype = _worker["arguments"]
-    _tokenize_chunk(_worker["tokenizer"], path, chunk, folder, dtype)
+@functools.lru_cache(maxsize=1)
+def _tokenizer(path: Path, _sha256: str) -> Tokenizer:
+    """Loaded once by each process, until the file is another."""
+    return load_tokenizer(path)
 
 
 def _tokenize_chunk(

@@ -6,9 +6,11 @@ import importlib.metadata
 import math
 import platform
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -17,6 +19,7 @@ from modelzoo_mediswift.build_data import (
     Validation,
     group_window,
     open_data,
+    refuse_shared_examples,
     train_loader,
     validation_loaders,
     validation_passes,
@@ -45,10 +48,13 @@ from modelzoo_mediswift.config.fine_tuning import DensifyOnLoad
 from modelzoo_mediswift.config.fine_tuning import EarlyStopping as EarlyStoppingConfig
 from modelzoo_mediswift.config.trainer import NEWEST, InitConfig, TrainerConfig
 from modelzoo_mediswift.data.hdf5 import SequenceSource
-from modelzoo_mediswift.data.loader import TrainLoader
+from modelzoo_mediswift.data.loader import Share, TrainLoader
+from modelzoo_mediswift.engine.base import Engine
 from modelzoo_mediswift.engine.energy import energy_meters
+from modelzoo_mediswift.engine.parallel import distribute
 from modelzoo_mediswift.engine.peaks import peak_flops
 from modelzoo_mediswift.engine.precision import autocast_dtype
+from modelzoo_mediswift.engine.processes import Processes, join, started_processes
 from modelzoo_mediswift.engine.torch_engine import TorchEngine, Update
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.model.gpt3 import GPT3
@@ -96,14 +102,16 @@ def build_fit(
     init, fit = config.init, config.fit
     if fit is None:
         raise UserError("the configuration has no trainer.fit section, which training needs")
-    device = build_device(device_name)
+    processes, device = _meet(init, device_name)
+    share = Share(processes.rank, processes.count)
     model_dir = Path(init.model_dir)
-    seed = secrets.randbits(32) if init.seed is None else init.seed
-    torch.manual_seed(seed)  # dropout
+    seed = processes.same(secrets.randbits(32) if init.seed is None else init.seed)
+    torch.manual_seed(seed + processes.rank)  # dropout
 
+    refuse_shared_examples(fit)
     source = open_data(fit.train_dataloader, init.model)
-    loader = train_loader(fit.train_dataloader, source, init.model, group_window(init))
-    validation = validation_passes(fit.val_dataloader, init)
+    loader = train_loader(fit.train_dataloader, source, init.model, group_window(init), share)
+    validation = validation_passes(fit.val_dataloader, init, share)
     model = build_model(init.model, seed)
     rules = [build_sparsity_rule(block) for block in init.sparsity]
     sparsity = Masking(model, rules, seed) if rules else None
@@ -119,13 +127,22 @@ def build_fit(
             revival = load_weights(init, model, checkpoint, path, seed)
     revived = revived_places(model, revival, path)
     train_only(init, model)
-    model.to(device)
+    module = distribute(
+        model,
+        device,
+        processes,
+        sparsity,
+        shard=init.backend.shard_parameters,
+        compiled=_compiled(init, device),
+    )
     engine = TorchEngine(
         model,
         device,
         _update(init, model, sparsity),
         autocast=_autocast(init, device),
         micro_batch_size=init.micro_batch_size,
+        module=module,
+        processes=processes,
     )
     start = 0
     if checkpoint is not None and not weights_only:
@@ -133,12 +150,64 @@ def build_fit(
         loader.load_state_dict(checkpoint.loader)
         start = checkpoint.step
     total = total_steps(init, start, len(source), fit.train_dataloader.batch_size)
+    run = make_run(
+        config,
+        source,
+        engine,
+        start=start,
+        total=total,
+        seed=seed,
+        path=path,
+        checkpoint=checkpoint,
+        revival=revival,
+        sparsity=sparsity,
+    )
+    model_dir.mkdir(parents=True, exist_ok=True)
+    if processes.first:
+        Revival(revived).save(model_dir)
+    stopping = early_stopping(init, model_dir, start)
+    # Made by all processes, since some ask for whole masks, and used by one. Revived weights are
+    # counted where they are whole.
+    callbacks = [
+        *([RevivedMoved(model, revived)] if revived and not init.backend.shard_parameters else []),
+        *make_callbacks(init, sparsity),
+        RunRecord(loader.padding, energy_meters(device.type)),
+    ]
+    trainer = Trainer(
+        engine,
+        run,
+        cadence(init, start, total),
+        make_checkpointing(config, source, writes=processes.first),
+        callbacks if processes.first else [],
+        stopping,
+        agree=processes.any,
+    )
+    done = start >= total or (stopping is not None and stopping.exhausted)
+    return FitJob(trainer, loader, validation, finished=done)
+
+
+def make_run(
+    config: TrainerConfig,
+    source: SequenceSource,
+    engine: Engine,
+    *,
+    start: int,
+    total: int,
+    seed: int,
+    path: Path | None,
+    checkpoint: Checkpoint | None,
+    revival: Revival,
+    sparsity: Masking | None,
+    other_versions: Mapping[str, str] = MappingProxyType({}),
+) -> Run:
+    """What the log says about a training run, on any device."""
     plan = make_plan(config, source.max_sequence_length)
-    run = Run(
+    model_dir = Path(config.init.model_dir)
+    return Run(
         model_dir=model_dir,
         start_step=start,
         total_steps=total,
-        log_every=init.logging.log_steps,
+        log_every=config.init.logging.log_steps,
         flops_per_token=plan.flops_per_token.total,
         dense_flops_per_token=plan.dense_flops_per_token.total,
         peak_flops=peak_flops(engine.description),
@@ -146,7 +215,7 @@ def build_fit(
             "name": model_dir.name,
             "device": engine.description,
             "seed": seed,
-            "versions": versions(),
+            "versions": versions() | dict(other_versions),
             "config": to_yaml(config),
             "plan": plan.to_dict(),
             "data": source.params or {},
@@ -161,29 +230,21 @@ def build_fit(
             ],
         },
     )
-    model_dir.mkdir(parents=True, exist_ok=True)
-    Revival(revived).save(model_dir)
-    stopping = early_stopping(init, model_dir, start)
-    trainer = Trainer(
-        engine,
-        run,
-        cadence(init, start, total),
-        Checkpointing(
-            model_dir,
-            config=to_yaml(config),
-            data=source.params or {},
-            versions=versions(),
-            keep=keep.n if (keep := init.callback(KeepNCheckpoints)) else None,
-        ),
-        [
-            *([RevivedMoved(model, revived)] if revived else []),
-            *make_callbacks(init, sparsity),
-            RunRecord(loader.padding, energy_meters(device.type)),
-        ],
-        stopping,
+
+
+def make_checkpointing(
+    config: TrainerConfig, source: SequenceSource, *, writes: bool = True
+) -> Checkpointing:
+    """How a training run saves, on any device."""
+    keep = config.init.callback(KeepNCheckpoints)
+    return Checkpointing(
+        Path(config.init.model_dir),
+        config=to_yaml(config),
+        data=source.params or {},
+        versions=versions(),
+        keep=keep.n if keep else None,
+        writes=writes,
     )
-    done = start >= total or (stopping is not None and stopping.exhausted)
-    return FitJob(trainer, loader, validation, finished=done)
 
 
 def build_validate(
@@ -192,7 +253,7 @@ def build_validate(
     """Everything for `trainer.validate` of the checkpoint `path` (None: the initial weights)."""
     init = config.init
     loaders = validation_loaders(config)
-    device = build_device(device_name)
+    processes, device = _meet(init, device_name)
     model = build_model(init.model, init.seed or 0)
     step = 0
     if path is not None:
@@ -200,16 +261,38 @@ def build_validate(
         load_dense(model, checkpoint.model, path)  # zeros need no mask to be evaluated
         step = checkpoint.step
     engine = TorchEngine(
-        model.to(device),
+        model,
         device,
         autocast=_autocast(init, device),
         micro_batch_size=init.micro_batch_size,
+        module=distribute(model, device, compiled=_compiled(init, device)),  # a copy in each
+        processes=processes,
     )
     model_dir = Path(init.model_dir)
     model_dir.mkdir(parents=True, exist_ok=True)
     run = Run(model_dir, step, step, init.logging.log_steps, facts={"device": engine.description})
-    trainer = Trainer(engine, run, Cadence(step, 1), Checkpointing(model_dir), [ProgressLogger()])
-    return trainer, validation_passes(tuple(loaders), init)
+    callbacks: list[Callback] = [ProgressLogger()] if processes.first else []
+    trainer = Trainer(engine, run, Cadence(step, 1), Checkpointing(model_dir), callbacks)
+    share = Share(processes.rank, processes.count)
+    return trainer, validation_passes(tuple(loaders), init, share)
+
+
+def _meet(init: InitConfig, device_name: str) -> tuple[Processes, torch.device]:
+    """The processes of this run, joined, and this one's device."""
+    processes = started_processes()
+    if init.backend.enable_distributed and not processes.many:
+        raise UserError(
+            "trainer.init.backend.enable_distributed: start the processes with "
+            "`torchrun --nproc_per_node N run.py ...`"
+        )
+    device = build_device(device_name, processes.local_rank if processes.many else None)
+    join(processes, device)
+    return processes, device
+
+
+def _compiled(init: InitConfig, device: torch.device) -> bool:
+    asked = init.backend.compile
+    return device.type == "cuda" if asked is None else asked
 
 
 def versions() -> dict[str, str]:

@@ -14,15 +14,12 @@ from modelzoo_mediswift import build, build_data, build_model
 from modelzoo_mediswift.checkpoint.densify import load_dense
 from modelzoo_mediswift.checkpoint.directory import load_checkpoint
 from modelzoo_mediswift.checkpoint.revival import Revival
-from modelzoo_mediswift.config.callbacks import KeepNCheckpoints
 from modelzoo_mediswift.config.data import DataLoaderConfig
-from modelzoo_mediswift.config.dump import to_yaml
 from modelzoo_mediswift.config.model import ModelConfig
 from modelzoo_mediswift.config.trainer import InitConfig, TrainerConfig
 from modelzoo_mediswift.data.hdf5 import SequenceSource
 from modelzoo_mediswift.data.loader import Batch, EvalLoader, TrainLoader
 from modelzoo_mediswift.errors import UserError
-from modelzoo_mediswift.plan.plan import make_plan
 from modelzoo_mediswift.trainer.callbacks.base import Run
 from modelzoo_mediswift.trainer.callbacks.progress import ProgressLogger
 from modelzoo_mediswift.trainer.callbacks.run_record import RunRecord
@@ -91,6 +88,7 @@ def build_fit(
     seed = secrets.randbits(32) if init.seed is None else init.seed
     torch.manual_seed(seed)  # the library's masks, dropout
 
+    build_data.refuse_shared_examples(fit)
     source = build_data.open_data(fit.train_dataloader, init.model)
     loader = _train_batches(fit.train_dataloader, source, init.model)
     validation = _validation(fit.val_dataloader, init)
@@ -114,44 +112,27 @@ def build_fit(
         loader.load_state_dict(checkpoint.loader)
         start = checkpoint.step
     total = build.total_steps(init, start, len(source), fit.train_dataloader.batch_size)
-    plan = make_plan(config, source.max_sequence_length)
-    run = Run(
-        model_dir=model_dir,
-        start_step=start,
-        total_steps=total,
-        log_every=init.logging.log_steps,
-        flops_per_token=plan.flops_per_token.total,
-        dense_flops_per_token=plan.dense_flops_per_token.total,
-        facts={
-            "name": model_dir.name,
-            "device": engine.description,
-            "seed": seed,
-            "versions": build.versions() | {"cerebras-pytorch": assemble.RELEASE},
-            "config": to_yaml(config),
-            "plan": plan.to_dict(),
-            "data": source.params or {},
-            "data_fingerprint": source.fingerprint,
-            "started_from": str(path) if path else None,
-            "started_from_sha256": checkpoint.sha256 if checkpoint else None,
-            **revival.facts(),
-            "sparsity": [],  # the masks are on the system
-        },
+    run = build.make_run(
+        config,
+        source,
+        engine,
+        start=start,
+        total=total,
+        seed=seed,
+        path=path,
+        checkpoint=checkpoint,
+        revival=revival,
+        sparsity=None,  # the masks are on the system
+        other_versions={"cerebras-pytorch": assemble.RELEASE},
     )
     model_dir.mkdir(parents=True, exist_ok=True)
     revival.save(model_dir)
     stopping = build.early_stopping(init, model_dir, start)
-    keep = init.callback(KeepNCheckpoints)
     trainer = Trainer(
         engine,
         run,
         build.cadence(init, start, total),
-        Checkpointing(
-            model_dir,
-            config=to_yaml(config),
-            data=source.params or {},
-            versions=build.versions(),
-            keep=keep.n if keep else None,
-        ),
+        build.make_checkpointing(config, source),
         [*build.make_callbacks(init, None), RunRecord()],
         stopping,
     )

@@ -9,9 +9,10 @@ from typing import Any
 from modelzoo_mediswift.config.callbacks import GroupByLength
 from modelzoo_mediswift.config.data import DataLoaderConfig
 from modelzoo_mediswift.config.model import ModelConfig
-from modelzoo_mediswift.config.trainer import InitConfig, TrainerConfig
+from modelzoo_mediswift.config.trainer import FitConfig, InitConfig, TrainerConfig
 from modelzoo_mediswift.data.hdf5 import SequenceSource, open_sequences
-from modelzoo_mediswift.data.loader import Batch, EvalLoader, TrainLoader
+from modelzoo_mediswift.data.loader import WHOLE, Batch, EvalLoader, Share, TrainLoader
+from modelzoo_mediswift.data.overlap import refuse_overlap
 from modelzoo_mediswift.errors import UserError
 
 Validation = Mapping[str, Callable[[], Iterable[Batch]]]
@@ -27,6 +28,12 @@ def open_data(config: DataLoaderConfig, model: ModelConfig) -> SequenceSource:
     return source
 
 
+def refuse_shared_examples(fit: FitConfig) -> None:
+    """Raises UserError if an example of the training data validates too."""
+    held_out = [folder for loader in fit.val_dataloader for folder in loader.data_dir]
+    refuse_overlap(fit.train_dataloader.data_dir, held_out)
+
+
 def loader_options(config: DataLoaderConfig, model: ModelConfig) -> dict[str, Any]:
     return {
         "vocab_size": model.vocab_size,
@@ -40,7 +47,11 @@ def loader_options(config: DataLoaderConfig, model: ModelConfig) -> dict[str, An
 
 
 def train_loader(
-    config: DataLoaderConfig, source: SequenceSource, model: ModelConfig, group_window: int = 0
+    config: DataLoaderConfig,
+    source: SequenceSource,
+    model: ModelConfig,
+    group_window: int = 0,
+    share: Share = WHOLE,
 ) -> TrainLoader:
     return TrainLoader(
         source,
@@ -51,6 +62,7 @@ def train_loader(
         drop_last=config.drop_last,
         pad_last=config.pad_last,
         group_window=group_window,
+        share=share,
         **loader_options(config, model),
     )
 
@@ -62,7 +74,10 @@ def group_window(init: InitConfig) -> int:
 
 
 def eval_loaders(
-    configs: tuple[DataLoaderConfig, ...], init: InitConfig, by_length: bool = False
+    configs: tuple[DataLoaderConfig, ...],
+    init: InitConfig,
+    by_length: bool = False,
+    share: Share = WHOLE,
 ) -> dict[str, tuple[DataLoaderConfig, EvalLoader]]:
     """A name and a loader for each validation set; opened now, to fail early."""
     loaders: dict[str, tuple[DataLoaderConfig, EvalLoader]] = {}
@@ -74,6 +89,7 @@ def eval_loaders(
             config.batch_size,
             num_samples=steps * config.batch_size if steps else config.num_samples,
             by_length=by_length,
+            share=share,
             **loader_options(config, init.model),
         )
         name = Path(config.data_dir[0]).name
@@ -83,9 +99,11 @@ def eval_loaders(
     return loaders
 
 
-def validation_passes(configs: tuple[DataLoaderConfig, ...], init: InitConfig) -> Validation:
+def validation_passes(
+    configs: tuple[DataLoaderConfig, ...], init: InitConfig, share: Share = WHOLE
+) -> Validation:
     """A name and a way to start a pass for each validation set."""
-    loaders = eval_loaders(configs, init, by_length=group_window(init) > 0)
+    loaders = eval_loaders(configs, init, by_length=group_window(init) > 0, share=share)
     return {name: loader.__iter__ for name, (_, loader) in loaders.items()}
 
 

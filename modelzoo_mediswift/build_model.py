@@ -119,8 +119,15 @@ def train_only(init: InitConfig, model: GPT3) -> None:
         )
 
 
-def build_device(name: str) -> torch.device:
-    """The torch device for Model Zoo's CPU or GPU."""
-    if name == "GPU" and not torch.cuda.is_available():
+def build_device(name: str, number: int | None = None) -> torch.device:
+    """The torch device for Model Zoo's CPU or GPU; `number` picks one of several GPUs."""
+    if name != "GPU":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
         raise UserError("GPU: PyTorch finds no CUDA device here; use CPU")
-    return torch.device("cuda" if name == "GPU" else "cpu")
+    if number is not None and number >= torch.cuda.device_count():
+        raise UserError(
+            f"GPU: torchrun started process {number} of this machine, which has "
+            f"{torch.cuda.device_count()} GPUs; lower --nproc_per_node"
+        )
+    return torch.device("cuda", number) if number is not None else torch.device("cuda")

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from data_preprocessing.cli.options import add_out, add_stage, positive
+from data_preprocessing.cli.options import add_out, add_stage, add_workers, executor_of, positive
 from data_preprocessing.cli.show import print_counts
 from data_preprocessing.only_one import only_one
 from modelzoo_mediswift.errors import UserError
@@ -91,14 +91,14 @@ def add_parse(stages: Any) -> None:
         help="*.xml, *.xml.gz, *.nxml, *.tar.gz, or folders of them",
     )
     add_out(stage, "folder of one Parquet file per input, with counts.json")
-    stage.add_argument("--workers", type=positive, default=1, help="files read at the same time")
+    add_workers(stage, "files read at the same time")
 
 
-def _parse(inputs: list[Path], out: Path, workers: int) -> None:
+def _parse(inputs: list[Path], out: Path, workers: int, dask: str | None) -> None:
     from data_preprocessing.parse import parse_files
 
-    with only_one(out):
-        counts = parse_files(inputs, out, workers=workers)
+    with only_one(out), executor_of(dask) as executor:
+        counts = parse_files(inputs, out, workers, executor)
     print_counts(f"records in {out}", counts)
     files = json.loads((out / "counts.json").read_text(encoding="utf-8"))["files"]
     failed = [file for file in files if file["error"] is not None]

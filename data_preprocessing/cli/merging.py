@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from data_preprocessing.cli.options import add_out, add_stage, positive
+from data_preprocessing.cli.options import add_out, add_stage, add_workers, executor_of, positive
 from data_preprocessing.cli.show import print_counts
 from data_preprocessing.only_one import only_one
 from data_preprocessing.pmid_lists import pmid_file, read_pmids
@@ -55,7 +55,7 @@ def add_merge(stages: Any) -> None:
         help="evaluation files: leave out what shares a long run of words with one",
     )
     stage.add_argument("--ngram", type=positive, default=13, help="words in such a run")
-    stage.add_argument("--workers", type=positive, default=1, help="processes that read the texts")
+    add_workers(stage, "processes that read the texts")
 
 
 def _merge(
@@ -66,6 +66,7 @@ def _merge(
     near_duplicates: float | None,
     decontaminate: list[Path],
     ngram: int,
+    dask: str | None,
     **options: Any,
 ) -> None:
     from data_preprocessing.merge import merge_records
@@ -73,9 +74,14 @@ def _merge(
 
     excluded = set().union(*(read_pmids(pmid_file(name)) for name in exclude_pmids))
     rules = TextRules(duplicates, near_duplicates, tuple(decontaminate), ngram)
-    with only_one(out):
+    with only_one(out), executor_of(dask) as executor:
         counts = merge_records(
-            parsed, out, exclude_pmids=excluded or None, text_rules=rules, **options
+            parsed,
+            out,
+            exclude_pmids=excluded or None,
+            text_rules=rules,
+            executor=executor,
+            **options,
         )
     print_counts(f"documents in {out}", counts)
 

@@ -1,9 +1,13 @@
 """Options that several stages have."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from data_preprocessing.executor import Executor
 
 
 def add_stage(
@@ -39,6 +43,26 @@ def add_hdf5_options(stage: argparse.ArgumentParser) -> None:
     stage.add_argument(
         "--compression", choices=["gzip", "lz4"], help="smaller, but slower to write and read"
     )
+
+
+def add_workers(stage: argparse.ArgumentParser, text: str) -> None:
+    """--workers and --dask: who does a stage's jobs."""
+    stage.add_argument("--workers", type=positive, default=1, help=text)
+    stage.add_argument(
+        "--dask", metavar="ADDRESS", help="a Dask scheduler whose workers do it, such as tcp://..."
+    )
+
+
+@contextmanager
+def executor_of(dask: str | None) -> Iterator["Executor | None"]:
+    """The cluster that --dask names; None leaves it to --workers."""
+    if dask is None:
+        yield None
+        return
+    from data_preprocessing.dask_cluster import dask_cluster
+
+    with dask_cluster(scheduler=dask) as executor:
+        yield executor
 
 
 def positive(text: str) -> int:

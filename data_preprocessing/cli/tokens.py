@@ -10,6 +10,8 @@ from data_preprocessing.cli.options import (
     add_out,
     add_stage,
     add_tokenizer_option,
+    add_workers,
+    executor_of,
     positive,
 )
 from data_preprocessing.cli.show import print_counts, print_splits
@@ -83,14 +85,14 @@ def add_pack(stages: Any) -> None:
         default="concatenate",
         help="best_fit cuts only documents longer than a sequence, and pads",
     )
-    stage.add_argument("--workers", type=positive, default=1, help="processes that tokenize")
+    add_workers(stage, "processes that tokenize")
 
 
-def _pack(records: Path, tokenizer: Path, out: Path, **options: Any) -> None:
+def _pack(records: Path, tokenizer: Path, out: Path, dask: str | None, **options: Any) -> None:
     from data_preprocessing.pack import pack_corpus
 
-    with only_one(out):
-        splits = pack_corpus(records, tokenizer, out, **options)
+    with only_one(out), executor_of(dask) as executor:
+        splits = pack_corpus(records, tokenizer, out, executor=executor, **options)
     print_splits(out, splits)
 
 
@@ -112,7 +114,8 @@ def add_finetune(stages: Any) -> None:
         "--labels_file",
         type=Path,
         metavar="FILE",
-        help="for pqau: JSON of PMID to yes, no or maybe; questions without are left out",
+        help="for pqau: JSON of PMID to yes, no or maybe, as `mediswift label` writes it; "
+        "questions without are left out",
     )
     stage.add_argument("--fold", type=int, help="of PubMedQA's cross-validation, 0 (default) to 9")
     stage.add_argument(

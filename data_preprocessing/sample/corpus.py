@@ -50,7 +50,7 @@ def _generate(seed: int, scale: float) -> tuple[dict[str, bytes], dict[str, obje
     # each part has its own generator, so that a change to one leaves the others as they are
     chance = {
         part: random.Random(f"{part} {seed}")
-        for part in ("questions", "pubmed", "full text", "hoc", "xml", "json")
+        for part in ("questions", "pubmed", "full text", "hoc", "xml", "json", "more questions")
     }
     questions = pubmedqa.draw_questions(chance["questions"], round(QUESTIONS * scale))
     articles = [question_article(chance["questions"], question) for question in questions]
@@ -74,7 +74,9 @@ def _generate(seed: int, scale: float) -> tuple[dict[str, bytes], dict[str, obje
         chance["full text"], singles, package
     )
     hoc_texts, expected_hoc = hoc.hoc_files(chance["hoc"], scale)
-    asked = pubmedqa.question_files(chance["json"], questions)
+    asked = pubmedqa.question_files(chance["json"], questions) | pubmedqa.more_questions(
+        chance["more questions"], round(QUESTIONS * scale)
+    )
     files = (
         {f"pubmed/{f.name}": _packed(f, chance["xml"]) for f in held}
         | {f"pmc/{name}": data for name, data in full_texts.items()}

@@ -9,6 +9,7 @@ from data_preprocessing.sample.findings import VERDICTS, Verdict, draw_finding
 from data_preprocessing.sample.studies import Study, tell
 
 SHARES: dict[Verdict, float] = {"yes": 0.552, "no": 0.338, "maybe": 0.110}
+FIRST_OF_MORE_PMIDS = 98_000_001
 FIRST_UNSEEN_PMID = 97_000_001  # of articles that the PubMed files do not have
 Split = Literal["train", "dev", "test"]
 
@@ -107,6 +108,36 @@ def question_files(rng: random.Random, questions: list[Question]) -> dict[str, b
         "pqal_fold0/train_set.json": _json(parts["train"]),
         "pqal_fold0/dev_set.json": _json(parts["dev"]),
     }
+
+
+def more_questions(rng: random.Random, count: int) -> dict[str, bytes]:
+    """Files in the shape of PQA-A (yes and no alone, two splits) and PQA-U (no answers)."""
+    pmid = FIRST_OF_MORE_PMIDS
+    drawn: list[dict[str, object]] = []
+    for verdict in verdict_quota(rng, count):
+        question = Question(tell(rng, draw_finding(rng, verdict), short=True, ask=True), "train")
+        question.year = rng.randint(1990, 2020)
+        drawn.append(_entry(rng, question))
+    entries = {}
+    for entry in drawn:
+        pmid += rng.randint(1, 30)
+        entries[str(pmid)] = entry
+    labelled = [p for p, entry in entries.items() if entry["final_decision"] != "maybe"]
+    labelled = labelled[: len(labelled) * 2 // 3]
+    dev = max(1, len(labelled) // 10)
+    unlabelled = {
+        p: {key: value for key, value in entry.items() if key in _UNLABELLED_KEYS}
+        for p, entry in entries.items()
+        if p not in set(labelled)
+    }
+    return {
+        "pqaa_train_set.json": _json({p: entries[p] for p in labelled[dev:]}),
+        "pqaa_dev_set.json": _json({p: entries[p] for p in labelled[:dev]}),
+        "ori_pqau.json": _json(unlabelled),
+    }
+
+
+_UNLABELLED_KEYS = ("QUESTION", "CONTEXTS", "LABELS", "LONG_ANSWER", "MESHES")
 
 
 def _json(value: object) -> bytes:

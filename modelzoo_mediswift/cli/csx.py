@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from modelzoo_mediswift.cerebras.cirh import summarize
 from modelzoo_mediswift.cerebras.environment import require_cerebras, require_cluster
+from modelzoo_mediswift.cerebras.reach import (
+    check_cluster_answers,
+    cluster_failures,
+    show_client_messages,
+)
 from modelzoo_mediswift.config.trainer import TrainerConfig
 from modelzoo_mediswift.errors import UserError
 
@@ -81,29 +83,18 @@ def overrides(arguments: argparse.Namespace) -> dict[str, object]:
 
 def prepare(config: TrainerConfig) -> None:
     """Raises UserError where the Cerebras software or, unless it is not needed, a cluster is
-    missing."""
+    missing or does not answer."""
     require_cerebras()
     backend = config.init.backend
-    if not backend.validate_only:
-        require_cluster(backend.cluster_config.mgmt_address)
-
-
-@contextmanager
-def cluster_failures() -> Iterator[None]:
-    """Turn what the Cerebras client raises when it talks to a cluster into a UserError."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        modules = {
-            str(frame.f_globals.get("__name__"))
-            for frame, _ in traceback.walk_tb(error.__traceback__)
-        }
-        if not any(name.startswith("cerebras.appliance") for name in modules):
-            raise
-        told = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise UserError(f"CSX: the cluster: {told}") from error
+    if backend.validate_only:
+        return
+    cluster = backend.cluster_config
+    require_cluster(cluster.mgmt_address)
+    show_client_messages(config.init.logging.log_level)
+    with cluster_failures():
+        check_cluster_answers(
+            cluster.mgmt_address, cluster.mgmt_namespace, cluster.credentials_path
+        )
 
 
 def compile_alone(config: TrainerConfig, mode: str) -> int:

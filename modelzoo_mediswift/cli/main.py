@@ -13,11 +13,25 @@ from modelzoo_mediswift.cli import (
     evaluate,
     export,
     generate,
+    label,
     perplexity,
     plan,
     report,
 )
 from modelzoo_mediswift.cli.errors import guarded
+
+COMMANDS = (
+    plan,
+    erk,
+    evaluate,
+    compare,
+    label,
+    generate,
+    perplexity,
+    export,
+    convert,
+    report,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "`python run.py {CSX,CPU,GPU} --params FILE`; data is `python -m data_preprocessing`.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (plan, erk, evaluate, compare, generate, perplexity, export, convert, report):
+    for module in COMMANDS:
         module.add_parser(commands)
     arguments = parser.parse_args(argv)
     return guarded(lambda: arguments.command(arguments))

@@ -21,11 +21,15 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from modelzoo_mediswift.config.load import load_config
+    from modelzoo_mediswift.config.load import load_stages
     from modelzoo_mediswift.plan.plan import make_plan
     from modelzoo_mediswift.plan.render import render_table
 
-    plans = {str(path): make_plan(load_config(path)) for path in arguments.files}
+    plans = {}
+    for path in arguments.files:
+        stages = load_stages(path)
+        for i, config in enumerate(stages, start=1):
+            plans[f"{path} {i}" if len(stages) > 1 else str(path)] = make_plan(config)
     if arguments.json:
         print(json.dumps([{"file": f, **plan.to_dict()} for f, plan in plans.items()], indent=2))
     else:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import glob
 import os
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from modelzoo_mediswift.cli import csx
+from modelzoo_mediswift.cerebras.reach import cluster_failures
+from modelzoo_mediswift.cli import csx, recipe
 from modelzoo_mediswift.cli.errors import INTERRUPTED, guarded
-from modelzoo_mediswift.config.load import load_config
+from modelzoo_mediswift.config.load import load_stages
 from modelzoo_mediswift.config.trainer import NEWEST, TrainerConfig
 from modelzoo_mediswift.errors import UserError
 
@@ -76,31 +78,90 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--num_epochs", type=int, help="passes over the training data")
     parser.add_argument("--eval_steps", type=int, help="batches per evaluation")
     parser.add_argument("--logging", help="log level: DEBUG, INFO, WARNING or ERROR")
+    recipe.add_flags(parser)
     csx.add_flags(parser)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    arguments = make_parser().parse_args(argv)
+    given = sys.argv[1:] if argv is None else list(argv)
+    arguments = make_parser().parse_args(given)
     os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
-    return guarded(lambda: _run(arguments))
+    return guarded(lambda: _run(arguments, given))
 
 
-def _run(arguments: argparse.Namespace) -> int:
-    config = load_config(arguments.params, _overrides(arguments))
+def _run(arguments: argparse.Namespace, given: Sequence[str]) -> int:
+    configs = load_stages(arguments.params, _overrides(arguments))
+    if len(configs) > 1:
+        return _run_stages(arguments, given, configs)
+    if arguments.stage not in (None, 1) or arguments.skip_stage:
+        raise UserError(f"{arguments.params}: has a single stage; leave out --stage, --skip_stage")
+    return _run_one(arguments, configs[0])
+
+
+def _run_one(
+    arguments: argparse.Namespace, config: TrainerConfig, facts: dict[str, Any] | None = None
+) -> int:
     if arguments.device == "CSX":
         csx.prepare(config)
-        with csx.cluster_failures():
+        with cluster_failures():
             if config.init.backend.validate_only or config.init.backend.compile_only:
                 return csx.compile_alone(config, arguments.mode)
-            return _by_mode(arguments, config)
-    return _by_mode(arguments, config)
+            return _by_mode(arguments, config, facts)
+    from modelzoo_mediswift.engine.processes import leave
+
+    try:
+        return _by_mode(arguments, config, facts)
+    finally:
+        leave()
 
 
-def _by_mode(arguments: argparse.Namespace, config: TrainerConfig) -> int:
+def _run_stages(
+    arguments: argparse.Namespace, given: Sequence[str], configs: Sequence[TrainerConfig]
+) -> int:
+    """All stages of a recipe, or the one that --stage names."""
+    if arguments.model_dir is not None:
+        raise UserError("--model_dir is for one trainer; a recipe names a folder for each stage")
+    if arguments.checkpoint_path is not None and arguments.stage is None:
+        raise UserError("--checkpoint_path is for one trainer; choose a stage (--stage)")
+    stages = recipe.make_stages(configs, arguments.params)
+    if arguments.stage is not None:
+        if not 1 <= arguments.stage <= len(stages):
+            raise UserError(f"--stage {arguments.stage}: the recipe has {len(stages)} stages")
+        before = recipe.stages_before(stages, arguments.stage)
+        return _run_one(arguments, recipe.start_from(stages[arguments.stage - 1].config, before))
+    if arguments.mode != "train":
+        raise UserError(f"--mode {arguments.mode} is for one stage of a recipe (--stage)")
+    backend = stages[0].config.init.backend
+    if arguments.device == "CSX" and (backend.validate_only or backend.compile_only):
+        chosen = [stage.number for stage in stages if stage.name not in arguments.skip_stage]
+        return next((code for n in chosen if (code := _in_its_process(given, n))), 0)
+    arguments.resume = True  # each stage's folder is the recipe's own
+
+    def train(config: TrainerConfig, facts: dict[str, Any]) -> int:
+        if arguments.device != "CSX":
+            return _run_one(arguments, config, facts)
+        stage = facts["stages"][-1]
+        start = ["--checkpoint_path", stage["started_from"]] if stage["started_from"] else []
+        return _in_its_process([*given, "--resume", *start], stage["number"])
+
+    return recipe.run_recipe(stages, arguments.skip_stage, train, arguments.device)
+
+
+def _in_its_process(given: Sequence[str], stage: int) -> int:
+    """One stage on CSX: the Cerebras library has one backend per process."""
+    print(f"stage {stage}", file=sys.stderr)
+    door = "import sys; from modelzoo_mediswift.cli.run import main; sys.exit(main())"
+    command = [sys.executable, "-c", door, *given, "--stage", str(stage)]
+    return subprocess.run(command, check=False).returncode
+
+
+def _by_mode(
+    arguments: argparse.Namespace, config: TrainerConfig, facts: dict[str, Any] | None = None
+) -> int:
     if arguments.mode.startswith("eval"):
         return _evaluate(arguments, config)
-    code = _train(arguments, config)
+    code = _train(arguments, config, facts)
     if code == 0 and arguments.mode == "train_and_eval":
         return _evaluate(arguments, config)
     return code
@@ -119,7 +180,9 @@ def _overrides(arguments: argparse.Namespace) -> dict[str, object]:
     return overrides | csx.overrides(arguments)
 
 
-def _train(arguments: argparse.Namespace, config: TrainerConfig) -> int:
+def _train(
+    arguments: argparse.Namespace, config: TrainerConfig, facts: dict[str, Any] | None = None
+) -> int:
     from modelzoo_mediswift import build, build_csx
     from modelzoo_mediswift.trainer.trainer import Interrupted
 
@@ -130,19 +193,20 @@ def _train(arguments: argparse.Namespace, config: TrainerConfig) -> int:
     else:
         job = build.build_fit(config, arguments.device, **start)
     run = job.trainer.run
+    if facts is not None:
+        run.facts["recipe"] = facts
     if job.finished:
-        print(f"{run.model_dir}: already at step {run.start_step}; nothing to do", file=sys.stderr)
+        _say(f"{run.model_dir}: already at step {run.start_step}; nothing to do")
         return 0
-    print(f"{run.facts['device']}; model_dir {run.model_dir}", file=sys.stderr)
+    _say(f"{run.facts['device']}; model_dir {run.model_dir}")
     if run.facts["started_from"]:
-        print(f"starting from {run.facts['started_from']}", file=sys.stderr)
+        _say(f"starting from {run.facts['started_from']}")
     try:
         job.run()
     except Interrupted as stop:
-        print(
+        _say(
             f"interrupted after step {stop.step}; saved, and the same command continues "
-            "(with --resume if the file names a checkpoint)",
-            file=sys.stderr,
+            "(with --resume if the file names a checkpoint)"
         )
         return INTERRUPTED
     return 0
@@ -156,10 +220,21 @@ def _evaluate(arguments: argparse.Namespace, config: TrainerConfig) -> int:
             trainer, validation = build_csx.build_validate(config, path)
         else:
             trainer, validation = build.build_validate(config, arguments.device, path)
-        print(f"evaluating {path or 'the initial weights'}", file=sys.stderr)
+        _say(f"evaluating {path or 'the initial weights'}")
         for name, result in trainer.validate(validation).items():
-            _print_result(path, name, result)
+            if _speaks():
+                _print_result(path, name, result)
     return 0
+
+
+def _speaks() -> bool:
+    """Of the processes that torchrun starts, the first one talks to the user."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _say(text: str) -> None:
+    if _speaks():
+        print(text, file=sys.stderr)
 
 
 def _print_result(path: Path | None, name: str, result: EvalResult) -> None:

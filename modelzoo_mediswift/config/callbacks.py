@@ -6,7 +6,12 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 
 from modelzoo_mediswift.config import modelzoo_keys
-from modelzoo_mediswift.config.fine_tuning import DensifyOnLoad, EarlyStopping, TrainOnly
+from modelzoo_mediswift.config.fine_tuning import (
+    DensifyOnLoad,
+    EarlyStopping,
+    PseudoLabels,
+    TrainOnly,
+)
 from modelzoo_mediswift.config.section import (
     ListOnly,
     Named,
@@ -199,6 +204,7 @@ _supported_callback = named(
         GroupByLength,
         TrainOnly,
         EarlyStopping,
+        PseudoLabels,
         LogSparsity,
         ScopedTrainFlags,
     ),

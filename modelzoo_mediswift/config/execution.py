@@ -88,6 +88,15 @@ class BackendConfig(Section):
     """Stop after checking that the program compiles (CSX)."""
     cluster_config: ClusterConfig = ClusterConfig()
     """The cluster (CSX)."""
+    enable_distributed: bool = False
+    """Insist on several processes, as torchrun starts them (GPU and CPU). They are used wherever
+    torchrun is; with this key a run without it is refused."""
+    shard_parameters: bool = False
+    """Whether each process holds a share of weights, gradients and moments (FSDP2) rather than
+    all of them (DDP). Not Model Zoo's."""
+    compile: bool | None = None
+    """Whether torch.compile makes one program of forward and backward pass; None: on a GPU.
+    Not Model Zoo's."""
 
     @field_validator("validate_only")
     @classmethod

@@ -8,6 +8,7 @@ from modelzoo_mediswift.config.section import (
     Named,
     NonNegativeFloat,
     OneOrMore,
+    PathText,
     PositiveFloat,
     PositiveInt,
     Seed,
@@ -48,3 +49,20 @@ class EarlyStopping(Named):
     """Evaluations in a row without a new best after which training ends."""
     min_delta: NonNegativeFloat = 0.0
     """A new best is better than the last by more than this."""
+
+
+class PseudoLabels(Named):
+    """Before the stage begins, let its start checkpoint label questions, and train on those.
+
+    What ``mediswift label`` and ``data_preprocessing finetune pubmedqa --subset pqau`` do by hand.
+    The training data's `data_dir` must be a folder `train`, which is written if it is not there.
+    """
+
+    unlabelled: PathText
+    """JSON of PubMedQA's form without answers, such as ori_pqau.json."""
+    tokenizer: PathText
+    """The tokenizer.json that the model was trained with."""
+    output: PathText
+    """Folder for the labels and their confidence."""
+    min_confidence: Annotated[float, Field(ge=0, lt=1), expected("a number in [0, 1)")] = 0.0
+    """Questions whose label has a smaller share among the labels' likelihoods are left out."""

@@ -1,7 +1,7 @@
 """From a YAML file to a checked ``TrainerConfig``; every mistake with its file and line."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -32,31 +32,89 @@ def parse_config(text: str, source: str = "<text>") -> TrainerConfig:
     return check(parse_yaml(text, source))
 
 
+def load_stages(
+    path: Path, overrides: Mapping[str, object] | None = None
+) -> tuple[TrainerConfig, ...]:
+    """Read a file that may be a recipe: Model Zoo's list ``trainer: [{trainer: ...}, ...]``.
+
+    A file with a single trainer gives a tuple of one. ``overrides`` go to every stage.
+    """
+    document = load_yaml(path)
+    stages = _value_of_trainer(document)
+    if not isinstance(stages, list):
+        return (check(document, overrides),)
+    where = f"{document.source}:{document.line_of(('trainer',))}"
+    if not stages:
+        raise UserError(f"{where}: trainer: expected at least one stage, got an empty list")
+    configs = []
+    for i, stage in enumerate(stages):
+        if not isinstance(stage, dict) or list(stage) != ["trainer"]:
+            line = document.line_of(("trainer", i))
+            raise UserError(
+                f"{document.source}:{line}: trainer.{i}: expected `- trainer: {{init: ..., "
+                f"fit: ...}}`, got {show(stage)}"
+            )
+        configs.append(_check_at(document, stage, ("trainer", i), overrides or {}))
+    return tuple(configs)
+
+
 def check(document: YamlDocument, overrides: Mapping[str, object] | None = None) -> TrainerConfig:
     """Check what a YAML document says, after ``overrides`` (see ``load_config``)."""
-    overrides = overrides or {}
-    trainer = _trainer_mapping(document)
+    value = _value_of_trainer(document)
+    if isinstance(value, list):
+        where = f"{document.source}:{document.line_of(('trainer',))}"
+        raise UserError(
+            f"{where}: trainer: a recipe of {len(value)} stages, where one trainer is expected; "
+            "run.py takes it, and a stage of it with --stage"
+        )
+    return _check_at(document, document.data, (), overrides or {})
+
+
+def _check_at(
+    document: YamlDocument,
+    stage: dict[str, object],
+    at: YamlPath,
+    overrides: Mapping[str, object],
+) -> TrainerConfig:
+    """Check the mapping ``stage`` with the key ``trainer``, which stands at ``at``."""
+    trainer = stage["trainer"]
+    if not isinstance(trainer, Mapping):
+        name = ".".join(map(str, (*at, "trainer")))
+        where = f"{document.source}:{document.line_of((*at, 'trainer'))}"
+        raise UserError(
+            f"{where}: {name}: expected a mapping with the key `init`, got {show(trainer)}"
+        )
     for dotted, value in overrides.items():
-        _override(document.data, dotted, value)
-    _translate_sparsity(document)
+        _override(stage, dotted, value)
+    _translate_sparsity(document, at)
     try:
         return TrainerConfig.model_validate(trainer)
     except ValidationError as error:
-        overridden = {tuple(dotted.split(".")) for dotted in overrides}
-        lines: dict[str, int] = {}  # a dict, since one mistake can be found twice
-        for item in error.errors(include_url=False):
-            path = _path_in_file(document.data, ("trainer", *item["loc"]))
-            line = document.line_of(path)
-            where = f"{document.source}:{line}"
-            if path in overridden:
-                where = f"{document.source} (changed on the command line)"
-            name = printable(".".join(map(str, path)))
-            lines[f"{where}: {name}: {describe(item)}"] = line
-        raise UserError("\n".join(sorted(lines, key=lines.__getitem__))) from None
+        overridden = {(*at, *dotted.split(".")) for dotted in overrides}
+        raise mistakes(document, (*at, "trainer"), error, overridden) from None
 
 
-def _trainer_mapping(document: YamlDocument) -> Mapping[str, object]:
-    """The value of ``trainer``; the file's other keys are mistakes."""
+def mistakes(
+    document: YamlDocument,
+    at: YamlPath,
+    error: ValidationError,
+    overridden: Collection[YamlPath] = (),
+) -> UserError:
+    """What pydantic found in the mapping at ``at``: a line each, with file and line."""
+    lines: dict[str, int] = {}  # a dict, since one mistake can be found twice
+    for item in error.errors(include_url=False):
+        path = _path_in_file(document.data, (*at, *item["loc"]))
+        line = document.line_of(path)
+        where = f"{document.source}:{line}"
+        if path in overridden:
+            where = f"{document.source} (changed on the command line)"
+        name = printable(".".join(map(str, path)))
+        lines[f"{where}: {name}: {describe(item)}"] = line
+    return UserError("\n".join(sorted(lines, key=lines.__getitem__)))
+
+
+def _value_of_trainer(document: YamlDocument) -> object:
+    """The value of ``trainer``, a mapping or a list; the file's other keys are mistakes."""
     for key in document.data:
         where = f"{document.source}:{document.line_of((key,))}"
         if key in _V1_KEYS and "trainer" not in document.data:
@@ -68,28 +126,26 @@ def _trainer_mapping(document: YamlDocument) -> Mapping[str, object]:
             raise UserError(f"{where}: {unknown('key', key, ['trainer'])}")
     trainer = document.data.get("trainer")
     where = f"{document.source}:{document.line_of(('trainer',))}"
-    if isinstance(trainer, list):
-        raise UserError(
-            f"{where}: trainer: a list of phases is Model Zoo's but not supported here; "
-            "write one file for each phase"
-        )
-    if not isinstance(trainer, Mapping):
+    if not isinstance(trainer, Mapping | list):
         raise UserError(
             f"{where}: trainer: expected a mapping with the key `init`, got {show(trainer)}"
         )
     return trainer
 
 
-def _translate_sparsity(document: YamlDocument) -> None:
+def _translate_sparsity(document: YamlDocument, at: YamlPath) -> None:
     """Read the keys of Release 2.1.1 in the sparsity blocks as today's, and say so."""
     node: object = document.data
-    for key in ("trainer", "init", "sparsity"):
-        node = node.get(key) if isinstance(node, Mapping) else None
+    for key in (*at, "trainer", "init", "sparsity"):
+        if isinstance(node, list) and isinstance(key, int):
+            node = node[key]
+        else:
+            node = node.get(key) if isinstance(node, Mapping) else None
     blocks = node if isinstance(node, list) else [node]
     for i, block in enumerate(blocks):
         done = translate(block) if isinstance(block, dict) else []
         if done:
-            path: YamlPath = ("trainer", "init", "sparsity")
+            path: YamlPath = (*at, "trainer", "init", "sparsity")
             path += (i,) if isinstance(node, list) else ()
             where = f"{document.source}:{document.line_of(path)}"
             name = ".".join(map(str, path))

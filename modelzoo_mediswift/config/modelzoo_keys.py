@@ -132,10 +132,9 @@ POSITION_EMBEDDINGS: Mapping[str, str] = {
 
 BACKEND: Mapping[str, Refused] = {
     "artifact_dir": _unsupported("a directory of its own for artifacts"),
-    "enable_distributed": _unsupported("training on several GPUs", False),
-    "main_process_id": _unsupported("training on several GPUs", 0),
-    "dist_backend": _unsupported("training on several GPUs", "nccl"),
-    "init_method": _unsupported("training on several GPUs"),
+    "main_process_id": _unsupported("another first process than 0", 0),
+    "dist_backend": _unsupported("another library than NCCL between GPUs", "nccl"),
+    "init_method": _unsupported("another way for processes to meet than torchrun's", "env://"),
     "sync_batchnorm": _unsupported("batch normalization", False),
     "mixed_precision": Refused("set trainer.init.precision.enabled instead", (None,)),
 }

@@ -35,7 +35,26 @@ class Batch(NamedTuple):
     first_position: int
     """Position of the first sample in the data order."""
     num_samples: int
-    """Rows that hold data; the rest, if pad_last, is zeros with loss mask 0."""
+    """Samples that the batch takes from the data order, over all processes. Rows without one
+    (`pad_last`, or a batch that the processes cannot divide) are zeros with loss mask 0."""
+
+
+class Share(NamedTuple):
+    """The part of every batch that one of several processes reads: equally many rows for each."""
+
+    rank: int = 0
+    processes: int = 1
+
+    def each(self, n_samples: int) -> int:
+        """Rows for each process."""
+        return -(-n_samples // self.processes)
+
+    def rows(self, n_samples: int) -> slice:
+        each = self.each(n_samples)
+        return slice(self.rank * each, (self.rank + 1) * each)
+
+
+WHOLE = Share()
 
 
 @dataclass
@@ -64,10 +83,12 @@ class PaddingCount:
 
 
 class _Request(NamedTuple):
-    """What the main process asks a worker for: one batch."""
+    """What the main process asks a worker for: its share of one batch."""
 
     position: int
+    num_samples: int  # of the whole batch
     indices: NDArray[np.int64]
+    rows: int  # at least
 
 
 class _BatchReader(Dataset):
@@ -103,8 +124,8 @@ class _BatchReader(Dataset):
             return request, 0, str(error)
         lengths = counted_lengths(block[:, LOSS_MASK])
         if self.cut_padding:
-            block = block[:, :, : batch_length(int(lengths.max()), block.shape[2])]
-        missing = max(0, self.pad_to - len(block))
+            block = block[:, :, : batch_length(int(lengths.max(initial=1)), block.shape[2])]
+        missing = max(0, self.pad_to - len(block), request.rows - len(block))
         if missing:
             block = np.concatenate([block, np.zeros((missing, *block.shape[1:]), np.int32)])
         rows = torch.from_numpy(np.ascontiguousarray(block.transpose(1, 0, 2)))
@@ -115,9 +136,15 @@ class _Requests(Sampler[_Request]):
     """The batches from `start` on; `stop` None for ever."""
 
     def __init__(
-        self, order: DataOrder, batch_size: int, *, join_epochs: bool, stop: int | None
+        self,
+        order: DataOrder,
+        batch_size: int,
+        *,
+        join_epochs: bool,
+        stop: int | None,
+        share: Share = WHOLE,
     ) -> None:
-        self.order, self.batch_size = order, batch_size
+        self.order, self.batch_size, self.share = order, batch_size, share
         self.join_epochs, self.stop = join_epochs, stop
         self.start = 0
 
@@ -130,7 +157,9 @@ class _Requests(Sampler[_Request]):
                 end = min(end, (epoch + 1) * self.order.epoch_length)
             if self.stop is not None:
                 end = min(end, self.stop)
-            yield _Request(position, self.order.indices(position, end - position))
+            count = end - position
+            own = self.order.indices(position, count)[self.share.rows(count)]
+            yield _Request(position, count, own, self.share.each(count))
             position = end
 
 
@@ -161,7 +190,7 @@ class _Loader:
         self.requests = requests
         self.batch_size = requests.batch_size
         self.padding = PaddingCount()
-        pad_to = requests.batch_size if pad_last else 0
+        pad_to = requests.share.each(requests.batch_size) if pad_last else 0
         for_workers: dict[str, Any] = {}
         if num_workers:
             for_workers = {
@@ -218,7 +247,7 @@ class _Loader:
                 loss_mask=rows[LOSS_MASK],
                 labels=rows[LABELS],
                 first_position=request.position,
-                num_samples=len(request.indices),
+                num_samples=request.num_samples,
             )
 
 
@@ -236,6 +265,7 @@ class TrainLoader(_Loader):
         num_samples: int | None = None,
         drop_last: bool = True,
         group_window: int = 0,
+        share: Share = WHOLE,
         **options: Any,
     ) -> None:
         """`options` are those of `_Loader`. With `group_window` and `shuffle`, sequences of like
@@ -243,7 +273,8 @@ class TrainLoader(_Loader):
 
         With `drop_last`, samples left over at the end of an epoch open the first batch of the next,
         as in Model Zoo; without it they form a smaller batch, or with `pad_last` one padded to
-        `batch_size`. `num_samples` shrinks or extends an epoch.
+        `batch_size`. `num_samples` shrinks or extends an epoch. `batch_size` and the order are
+        those of all processes together, of which this one reads its `share`.
         """
         groups = None
         if group_window and shuffle:
@@ -252,7 +283,7 @@ class TrainLoader(_Loader):
         self.order = DataOrder(
             len(source), shuffle=shuffle, seed=shuffle_seed, num_samples=num_samples, groups=groups
         )
-        requests = _Requests(self.order, batch_size, join_epochs=drop_last, stop=None)
+        requests = _Requests(self.order, batch_size, join_epochs=drop_last, stop=None, share=share)
         super().__init__(source, requests, vocab_size=vocab_size, **options)
         self.samples_consumed = 0
 
@@ -306,6 +337,7 @@ class EvalLoader(_Loader):
         vocab_size: int,
         num_samples: int | None = None,
         by_length: bool = False,
+        share: Share = WHOLE,
         **options: Any,
     ) -> None:
         """`num_samples` stops after the first so many, which `by_length` are read in batches of
@@ -315,7 +347,9 @@ class EvalLoader(_Loader):
         if by_length:
             groups = LengthGroups(sequence_lengths(source), batch_size, self.num_samples, True)
         order = DataOrder(len(source), shuffle=False, num_samples=self.num_samples, groups=groups)
-        requests = _Requests(order, batch_size, join_epochs=False, stop=self.num_samples)
+        requests = _Requests(
+            order, batch_size, join_epochs=False, stop=self.num_samples, share=share
+        )
         super().__init__(source, requests, vocab_size=vocab_size, **options)
 
     def __len__(self) -> int:

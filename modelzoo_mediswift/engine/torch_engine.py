@@ -1,20 +1,23 @@
-"""CPU and single-GPU execution with PyTorch."""
+"""Execution with PyTorch: on a CPU, a GPU, or several of either."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from modelzoo_mediswift.data.loader import Batch
 from modelzoo_mediswift.engine.base import EngineState, EvalResult, NonFiniteLoss, StepResult
+from modelzoo_mediswift.engine.out_of_memory import named_out_of_memory
+from modelzoo_mediswift.engine.parallel import accumulating, all_laid_out_as, distribute, whole
+from modelzoo_mediswift.engine.processes import Processes
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.model.gpt3 import GPT3
-from modelzoo_mediswift.model.loss import summed_loss
+from modelzoo_mediswift.model.loss import IGNORED
 from modelzoo_mediswift.model.tensors import load_tensors, unique_tensors
 from modelzoo_mediswift.optim.adamw import AdamW
 from modelzoo_mediswift.optim.schedules import Schedule
@@ -33,8 +36,15 @@ class Update:
     grad_accum_steps: int = 1  # batches per step, their losses averaged
 
 
+# With fewer counting positions than this share, the others' logits are not computed.
+FEW = 0.5
+# Numbers of chosen positions are rounded up on a GPU: fewer shapes to compile for.
+POSITIONS_MULTIPLE = 256
+
+
 class TorchEngine:
-    """Runs a GPT3 on one device; without `update` it can only evaluate."""
+    """Runs a GPT3 on one device, alone or with other processes; without `update` it can only
+    evaluate."""
 
     def __init__(
         self,
@@ -44,8 +54,13 @@ class TorchEngine:
         *,
         autocast: torch.dtype | None = None,
         micro_batch_size: int | None = None,
+        module: nn.Module | None = None,
+        processes: Processes = Processes(),  # noqa: B008 - frozen
     ) -> None:
+        """`module` is what `parallel.distribute` made of the model; None: the model alone."""
         self.model = model
+        self.module = distribute(model, device) if module is None else module
+        self.processes = processes
         self.device = device
         self.update = update
         self.autocast = autocast
@@ -56,7 +71,8 @@ class TorchEngine:
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "CPU"
         threads = f", {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
         arithmetic = "bf16 mixed precision" if self.autocast else "fp32"
-        return f"{name}{threads}, {arithmetic}"
+        times = f"{self.processes.count} x " if self.processes.many else ""
+        return f"{times}{name}{threads}, {arithmetic}"
 
     def _autocast(self) -> AbstractContextManager:
         if self.autocast is None:
@@ -64,7 +80,10 @@ class TorchEngine:
         return torch.autocast(self.device.type, dtype=self.autocast)
 
     def _pieces(self, batch: Batch) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-        """Micro-batches on the device: ids, labels, flat positions that count (None: all)."""
+        """Micro-batches on the device: ids, targets, flat positions of the targets (None: all).
+
+        What is computed from the loss mask is computed on the host, before the copy.
+        """
         size = self.micro_batch_size or len(batch.input_ids)
         for ids, labels, mask in zip(
             batch.input_ids.split(size),
@@ -72,12 +91,27 @@ class TorchEngine:
             batch.loss_mask.split(size),
             strict=True,
         ):
-            selected = None if bool(mask.all()) else mask.flatten().nonzero().squeeze(-1)
-            yield (
-                ids.to(self.device, non_blocking=True),
-                labels.to(self.device, non_blocking=True),
-                None if selected is None else selected.to(self.device, non_blocking=True),
-            )
+            counts = mask.flatten() != 0
+            targets = labels.flatten().long().masked_fill_(~counts, IGNORED)
+            positions = None
+            if int(counts.sum()) < FEW * counts.numel():
+                positions = self._rounded(counts.nonzero().squeeze(-1), counts)
+                targets = targets[positions]
+                positions = self._on_device(positions)
+            yield self._on_device(ids), self._on_device(targets), positions
+
+    def _rounded(self, positions: Tensor, counts: Tensor) -> Tensor:
+        """On a GPU, with positions that do not count appended up to a round number."""
+        if self.device.type == "cpu":
+            return positions
+        missing = -len(positions) % POSITIONS_MULTIPLE
+        return torch.cat((positions, (~counts).nonzero().squeeze(-1)[:missing]))
+
+    def _on_device(self, tensor: Tensor) -> Tensor:
+        """Copied from page-locked memory, so that the host does not wait."""
+        if self.device.type == "cuda":
+            tensor = tensor.pin_memory()
+        return tensor.to(self.device, non_blocking=True)
 
     def train(
         self,
@@ -90,20 +124,25 @@ class TorchEngine:
         assert self.update is not None, "an engine without optimizer cannot train"
         self.model.train()
         iterator = iter(batches)
-        waits = self.device.type != "cpu"
+        waits = self.device.type != "cpu"  # for the device, where a value is read
         worst = torch.zeros((), device=self.device)  # becomes and stays non-finite
         for step in range(start, stop):
             learning_rate = self.update.schedule(step)
-            loss, grad_norm, n_tokens, first = self._gradients(iterator, step + 1)
+            with named_out_of_memory(self.device, self.micro_batch_size):
+                loss, grad_norm, n_tokens, first = self._gradients(iterator, step + 1)
             worst = worst + loss * 0 + grad_norm * 0
             read = not waits or (step + 1) % log_every == 0 or step + 1 == stop
+            if read:
+                self.processes.sum(loss)
+                self.processes.sum(worst)
             if read and not math.isfinite(worst.item()):
                 raise NonFiniteLoss(
                     f"step {step + 1}: the loss is {loss.item()}, the gradient norm "
                     f"{grad_norm.item()}, or one just before was not finite "
                     f"(batch starts at sample {first} of the data order)"
                 )
-            self.update.optimizer.step(step, learning_rate)
+            with named_out_of_memory(self.device, self.micro_batch_size):
+                self.update.optimizer.step(step, learning_rate)
             if self.update.sparsity is not None:
                 for changed in self.update.sparsity.change_masks(step + 1):
                     self.update.optimizer.mask_moments(changed.weight, changed.mask)
@@ -131,14 +170,21 @@ class TorchEngine:
         for i in range(update.grad_accum_steps):
             batch = next(batches)
             first = batch.first_position if i == 0 else first
-            n_tokens += batch.input_ids.numel()
-            # The mean over the tokens that count; a batch without any has loss zero.
-            divisor = update.grad_accum_steps * max(int(batch.loss_mask.sum()), 1)
-            for ids, labels, selected in self._pieces(batch):
-                with self._autocast():
-                    loss, _ = summed_loss(self.model, ids, labels, selected)
-                loss = loss / divisor
-                loss.backward()
+            # The mean over the tokens that count, in all processes; a batch without any has
+            # loss zero.
+            fed, counted = self.processes.sum_numbers(
+                batch.input_ids.numel(), int(batch.loss_mask.sum())
+            )
+            n_tokens += fed
+            divisor = update.grad_accum_steps * max(counted, 1)
+            pieces = list(self._pieces(batch))
+            for k, (ids, targets, positions) in enumerate(pieces, 1):
+                last = i + 1 == update.grad_accum_steps and k == len(pieces)
+                with accumulating(self.module, last):
+                    with self._autocast():
+                        loss, _ = self.module(ids, targets, positions)
+                    loss = loss / divisor
+                    (loss * self.processes.count).backward()  # averaged over the processes
                 total += loss.detach()
         if update.sparsity is not None:
             update.sparsity.mask_gradients(step)
@@ -146,7 +192,7 @@ class TorchEngine:
         if update.max_gradient_value is not None:
             torch.nn.utils.clip_grad_value_(parameters, update.max_gradient_value)
         limit = math.inf if update.max_gradient_norm is None else update.max_gradient_norm
-        norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
+        norm = whole(torch.nn.utils.clip_grad_norm_(parameters, limit))
         return total, norm, n_tokens, first
 
     @torch.no_grad()
@@ -157,39 +203,65 @@ class TorchEngine:
         n_tokens = 0
         for batch in batches:
             n_tokens += int(batch.loss_mask.sum())
-            for ids, labels, selected in self._pieces(batch):
+            for ids, targets, positions in self._pieces(batch):
                 with self._autocast():
-                    loss, correct = summed_loss(self.model, ids, labels, selected)
+                    loss, correct = self.module(ids, targets, positions, count_right=True)
                 loss_sum += loss
                 right += correct
+        n_tokens = self.processes.sum_number(n_tokens)
+        self.processes.sum(loss_sum)
+        self.processes.sum(right)
         if n_tokens == 0:
             raise UserError("evaluation: the loss mask selects no token in the whole data set")
         return EvalResult(loss_sum.item() / n_tokens, right.item() / n_tokens, n_tokens)
 
     def state(self) -> EngineState:
-        rng = {"cpu": torch.get_rng_state()}
-        if self.device.type == "cuda":
-            rng["cuda"] = torch.cuda.get_rng_state(self.device)
+        rng = self._random_state()
         sparsity = self.update.sparsity if self.update else None
         if sparsity is not None and sparsity.seed is not None:
             rng["sparsity_seed"] = torch.tensor(sparsity.seed)
         optimizer = self.update.optimizer.state() if self.update else {}
         return EngineState(
-            model={n: t.detach().cpu().clone() for n, t in unique_tensors(self.model).items()},
-            optimizer={n: t.detach().cpu().clone() for n, t in optimizer.items()},
-            rng=rng,
+            model=_on_host(unique_tensors(self.model)), optimizer=_on_host(optimizer), rng=rng
         )
 
     def load_state(self, state: EngineState) -> None:
-        load_tensors(self.model, state.model)
+        load_tensors(self.model, all_laid_out_as(unique_tensors(self.model), state.model))
         if self.update is not None and state.optimizer:
+            optimizer = self.update.optimizer
+            targets = {
+                f"{name}.{moment}": parameter
+                for name, parameter in zip(optimizer.names, optimizer.parameters, strict=True)
+                for moment in ("exp_avg", "exp_avg_sq")
+            }
             try:
-                self.update.optimizer.load_state(state.optimizer)
+                optimizer.load_state(all_laid_out_as(targets, state.optimizer))
             except KeyError as error:
                 raise UserError(f"the checkpoint has no optimizer state {error}") from error
             if self.update.sparsity is not None and "sparsity_seed" in state.rng:
                 self.update.sparsity.seed = int(state.rng["sparsity_seed"])
-        if "cpu" in state.rng:
-            torch.set_rng_state(state.rng["cpu"])
-        if "cuda" in state.rng and self.device.type == "cuda":
-            torch.cuda.set_rng_state(state.rng["cuda"], self.device)
+        self._load_random_state(state.rng)
+
+    def _random_state(self) -> dict[str, Tensor]:
+        """Each process's generators; the first one's without a number."""
+        own = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            own["cuda"] = torch.cuda.get_rng_state(self.device)
+        return {
+            key if rank == 0 else f"{key}.{rank}": tensor
+            for key, value in own.items()
+            for rank, tensor in enumerate(self.processes.gather(value))
+        }
+
+    def _load_random_state(self, rng: Mapping[str, Tensor]) -> None:
+        """A process that the saved run did not have keeps the generator that it started with."""
+        suffix = "" if self.processes.first else f".{self.processes.rank}"
+        if f"cpu{suffix}" in rng:
+            torch.set_rng_state(rng[f"cpu{suffix}"])
+        if f"cuda{suffix}" in rng and self.device.type == "cuda":
+            torch.cuda.set_rng_state(rng[f"cuda{suffix}"], self.device)
+
+
+def _on_host(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Whole copies on the CPU."""
+    return {name: whole(tensor.detach()).cpu().clone() for name, tensor in tensors.items()}

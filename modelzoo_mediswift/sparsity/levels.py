@@ -29,7 +29,7 @@ def levels(parameters: Iterable[SparseParameter], step: int | None = None) -> li
     return [
         Level(
             p.name,
-            int(p.mask.sum()),
+            int(p.whole_mask.sum()),
             p.mask.numel(),
             None if step is None else p.algorithm.level(step),
         )
@@ -52,5 +52,5 @@ def masks_sha256(parameters: Iterable[SparseParameter]) -> str:
     digest = hashlib.sha256()
     for parameter in sorted(parameters, key=lambda p: p.name):
         digest.update(parameter.name.encode())
-        digest.update(parameter.mask.cpu().numpy().tobytes())
+        digest.update(parameter.whole_mask.cpu().numpy().tobytes())
     return digest.hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +36,12 @@ class SparseParameter:
     @property
     def mask(self) -> Tensor:
         return self.module.get_buffer(self.attribute + MASK_SUFFIX)
+
+    @property
+    def whole_mask(self) -> Tensor:
+        """The mask; where each process holds a share of it, all of them must ask."""
+        shares: Any = self.mask
+        return shares.full_tensor() if hasattr(shares, "full_tensor") else shares
 
 
 class Masking:
@@ -91,13 +98,17 @@ class Masking:
         `step` is the number of the step that is being made, from 1 on. What a change after it
         needs of the gradients is kept until then.
         """
+        gradients, masks = [], []
         for parameter in self.parameters:
             gradient = parameter.weight.grad
             if gradient is None:
                 continue
             if parameter.algorithm.needs_gradient(step):
                 self._gradients[parameter.name] = gradient.clone()
-            gradient.mul_(parameter.mask)
+            gradients.append(gradient)
+            masks.append(parameter.mask)
+        if gradients:
+            torch._foreach_mul_(gradients, masks)
 
     @torch.no_grad()
     def change_masks(self, step: int) -> list[SparseParameter]:

@@ -23,6 +23,7 @@ from modelzoo_mediswift.tasks.pubmedqa_files import (
     load_records,
     read_artificial,
     read_unlabelled,
+    with_context,
 )
 from modelzoo_mediswift.tasks.scoring import Scores, classification_scores
 
@@ -124,7 +125,11 @@ class PubMedQA:
         if self.labels_file is not None:
             return read_unlabelled(path, self.labels_file)
         folder = path / f"pqal_fold{self.fold}"
-        return _read_folds(folder) if folder.is_dir() else _read_official(path, self.fold)
+        splits = _read_folds(folder) if folder.is_dir() else _read_official(path, self.fold)
+        for records in splits.values():
+            for pmid in records.keys() - with_context(records).keys():
+                raise UserError(f"{path}: PMID {pmid}: CONTEXTS is empty")
+        return splits
 
     def example(self, pmid: str, record: Record) -> Example:
         """Put a record into words; whitespace inside question and contexts becomes one space."""

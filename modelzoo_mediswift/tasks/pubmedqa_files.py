@@ -3,6 +3,7 @@
 import json
 import random
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from modelzoo_mediswift.errors import UserError
 LABELS = ("yes", "no", "maybe")
 NUM_ARTIFICIAL_TRAINING = 200_000
 """Of PQA-A's 211,269 questions; the others validate."""
+
+LABELLING_FILE = "labelling.json"
+"""Beside a model's labels: which checkpoint gave them, and how."""
 
 Record = dict[str, Any]
 
@@ -24,12 +28,21 @@ def load_records(path: Path, *, labelled: bool = True) -> dict[str, Record]:
         for key, kind in (("QUESTION", str), ("CONTEXTS", list), ("LONG_ANSWER", str)):
             if not isinstance(record.get(key), kind):
                 raise UserError(f"{path}: PMID {pmid}: no {key}, or not a {kind.__name__}")
+        if not all(isinstance(context, str) for context in record["CONTEXTS"]):
+            raise UserError(f"{path}: PMID {pmid}: CONTEXTS holds what is not text")
+        if not record["QUESTION"].split():
+            raise UserError(f"{path}: PMID {pmid}: QUESTION is empty")
         if labelled and record.get("final_decision") not in LABELS:
             raise UserError(
                 f"{path}: PMID {pmid}: final_decision is {record.get('final_decision')!r}, "
                 f"expected {', '.join(LABELS)}"
             )
     return records
+
+
+def with_context(records: Mapping[str, Record]) -> dict[str, Record]:
+    """The questions that have a text to answer them by."""
+    return {pmid: r for pmid, r in records.items() if " ".join(r["CONTEXTS"]).split()}
 
 
 def load_json(path: Path) -> dict[str, Any]:
@@ -55,13 +68,14 @@ def load_json(path: Path) -> dict[str, Any]:
 
 def read_artificial(path: Path) -> dict[str, dict[str, Record]]:
     """PQA-A's training and validation sets: the authors' two files, or theirs from
-    ``ori_pqaa.json`` of a folder, divided as their script does with seed 0.
+    ``ori_pqaa.json`` of a folder, divided as their script does with seed 0. Questions without
+    any context are left out.
 
     Raises UserError; also for a file with no more than the questions to train on.
     """
     files = {"train": path / "pqaa_train_set.json", "validation": path / "pqaa_dev_set.json"}
     if all(file.is_file() for file in files.values()):
-        return {split: load_records(file) for split, file in files.items()}
+        return {split: with_context(load_records(file)) for split, file in files.items()}
     whole = path / "ori_pqaa.json" if path.is_dir() else path
     if not whole.is_file():
         raise UserError(f"{path}: neither ori_pqaa.json nor pqaa_train_set.json in it")
@@ -75,20 +89,32 @@ def read_artificial(path: Path) -> dict[str, dict[str, Record]]:
             "validates on the rest; other files need pqaa_{train,dev}_set.json"
         )
     parts = {"train": pmids[:cut], "validation": pmids[cut:]}
-    return {split: {pmid: records[pmid] for pmid in part} for split, part in parts.items()}
+    return {
+        split: with_context({pmid: records[pmid] for pmid in part}) for split, part in parts.items()
+    }
 
 
 def read_unlabelled(path: Path, labels_file: Path) -> dict[str, dict[str, Record]]:
-    """PQA-U's questions with labels from another file, a JSON object of PMID to label; those that
-    it does not name are left out. Raises UserError."""
+    """PQA-U's questions with labels from another file; those that it does not name are left out.
+
+    The file is a JSON object of PMID to label, or to an object with `label` and `confidence`, as
+    `mediswift label` writes it. Raises UserError.
+    """
     whole = path / "ori_pqau.json" if path.is_dir() else path
     if not whole.is_file():
         raise UserError(f"{path}: no ori_pqau.json in it")
-    records, labels = load_records(whole, labelled=False), load_json(labels_file)
+    records, given = load_records(whole, labelled=False), load_json(labels_file)
+    labels = {p: v.get("label") if isinstance(v, dict) else v for p, v in given.items()}
     for pmid, label in labels.items():
         if label not in LABELS:
             raise UserError(f"{labels_file}: {pmid} is {label!r}, expected {', '.join(LABELS)}")
         if pmid not in records:
             raise UserError(f"{labels_file}: {pmid} is no question of {whole}")
-    named = {pmid: record for pmid, record in records.items() if pmid in labels}
+    named = {pmid: r for pmid, r in with_context(records).items() if pmid in labels}
     return {"train": {p: {**record, "final_decision": labels[p]} for p, record in named.items()}}
+
+
+def labelling(labels_file: Path) -> dict[str, Any]:
+    """What stands beside a labels file about its making, under the key `labelling`."""
+    note = labels_file.with_name(LABELLING_FILE)
+    return {"labelling": load_json(note)} if note.is_file() else {}

@@ -9,7 +9,12 @@ from typing import Any
 
 from torch import Tensor
 
-from modelzoo_mediswift.checkpoint.directory import Checkpoint, keep_newest, save_checkpoint
+from modelzoo_mediswift.checkpoint.directory import (
+    Checkpoint,
+    keep_newest,
+    save_checkpoint,
+    step_path,
+)
 from modelzoo_mediswift.engine.base import EngineState
 
 
@@ -22,11 +27,14 @@ class Checkpointing:
     data: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     keep: int | None = None  # None: all
+    writes: bool = True  # of several processes one does
 
     def save(
         self, step: int, state: EngineState, loader: dict[str, Any], best: int | None = None
     ) -> Path:
         """Save, and delete what is too old, but for the checkpoint of step `best`."""
+        if not self.writes:
+            return step_path(self.model_dir, step)
         training = _prefixed("optimizer", state.optimizer) | _prefixed("rng", state.rng)
         path = save_checkpoint(
             Checkpoint(

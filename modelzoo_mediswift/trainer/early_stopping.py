@@ -7,6 +7,7 @@ checkpoint decides as if it had never stopped.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,7 +81,7 @@ class EarlyStopping:
             "best": {"step": best[0], "value": best[1]} if best else None,
             "stopped": self.exhausted,
         }
-        temporary = self.model_dir / f".{FILE}.writing"
+        temporary = self.model_dir / f".{FILE}.{os.getpid()}"  # all processes of a run write it
         temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
         temporary.replace(self.model_dir / FILE)
 

@@ -72,14 +72,18 @@ class Trainer:
         checkpointing: Checkpointing,
         callbacks: Sequence[Callback] = (),
         early_stopping: EarlyStopping | None = None,
+        agree: Callable[[bool], bool] = bool,
     ) -> None:
+        """`agree` tells every process of the run what one of them was asked."""
         self.engine = engine
         self.run = run
         self.cadence = cadence
         self.checkpointing = checkpointing
         self.callbacks = callbacks
         self.early_stopping = early_stopping
-        self._stop_requested = False
+        self.agree = agree
+        self._signalled = False  # this process, since when nobody else need know
+        self._stop_requested = False  # all processes
 
     def fit(self, loader: Loader, validation: Mapping[str, Callable[[], Iterable[Batch]]]) -> None:
         """Train from the run's start step to the end.
@@ -107,11 +111,14 @@ class Trainer:
                     )
                     if self.cadence.evaluate_at(step):
                         self._watch(step, self._evaluate(step, validation))
+                        self._stop_requested = self.agree(self._signalled)
                     if self._save_at(step):
                         self._save(step, loader)
                     finished = step >= self.cadence.total_steps or self._good_enough
                     if self._stop_requested and not finished:
                         raise Interrupted(step)
+                if step < self.cadence.total_steps:
+                    self.run.facts["stopped_early"] = True
         finally:
             self._each(lambda c: c.on_end(step))
 
@@ -127,6 +134,7 @@ class Trainer:
 
     def _on_step(self, result: StepResult) -> bool:
         self._each(lambda c: c.on_step(result))
+        self._stop_requested = self.agree(self._signalled)
         return not self._stop_requested
 
     def _evaluate(
@@ -174,7 +182,7 @@ class Trainer:
         """Turn the first SIGINT or SIGTERM into a request, and let the second one through."""
 
         def request(number: int, frame: FrameType | None) -> None:
-            self._stop_requested = True
+            self._signalled = True
             signal.signal(number, previous[signal.Signals(number)])
 
         previous = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}

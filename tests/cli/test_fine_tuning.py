@@ -132,6 +132,10 @@ def test_training_stops_and_the_best_weights_are_kept(dense, capsys):
     values = {e["step"]: e["loss"] for e in events("tuned") if e["event"] == "eval" and e["step"]}
     best = min(values, key=values.__getitem__)
     assert told["best"] == {"step": best, "value": values[best]}
+    assert events("tuned")[-1]["stopped_early"] is True
+    record = json.loads(Path("tuned/run_record.json").read_text())
+    assert record["sessions"][-1]["finished"] is True
+    assert record["revived_moved"] == events("tuned")[-1]["revived_moved"]
     last = max(values)
     assert last == best + 2 < 200
     kept = {path.name for path in list_checkpoints(Path("tuned"))}

@@ -76,8 +76,8 @@ def test_a_missing_key_has_the_line_of_its_mapping(complaint: Complaint) -> None
         ("trainer:\n  init:\n", "f:2: trainer.init: expected a mapping, got null"),
         (
             "trainer:\n- trainer: {}\n",
-            "f:1: trainer: a list of phases is Model Zoo's but not supported here; "
-            "write one file for each phase",
+            "f:1: trainer: a recipe of 1 stages, where one trainer is expected; "
+            "run.py takes it, and a stage of it with --stage",
         ),
         ("trian: {}\n", 'f:1: unknown key "trian"; did you mean "trainer"? (known: trainer)'),
         ("trainer: {}\nextra: 1\n", 'f:2: unknown key "extra" (known: trainer)'),

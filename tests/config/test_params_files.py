@@ -9,14 +9,15 @@ import pytest
 from modelzoo_mediswift.config.callbacks import LoadCheckpointStates
 from modelzoo_mediswift.config.dump import to_yaml
 from modelzoo_mediswift.config.fine_tuning import DensifyOnLoad
-from modelzoo_mediswift.config.load import load_config, parse_config
+from modelzoo_mediswift.config.load import load_config, load_stages, parse_config
 from modelzoo_mediswift.config.model import TruncatedNormal
 from modelzoo_mediswift.config.optimizer import AdamW, CosineDecayLR, LinearLR, SequentialLR
 from modelzoo_mediswift.config.sparsity import SparsityConfig
 from modelzoo_mediswift.config.trainer import TrainerConfig
 
 PARAMS = Path(__file__).parents[2] / "params"
-FILES = sorted(PARAMS.rglob("*.yaml"))
+FILES = sorted(p for p in PARAMS.rglob("*.yaml") if "sweeps" not in p.parts)
+SINGLE = [path for path in FILES if "recipe" not in path.stem]
 
 # Table 5: layers, d_model, heads.
 SIZES = {"med": (24, 1024, 16), "large": (18, 1536, 12), "xl": (24, 2048, 16)}
@@ -43,8 +44,30 @@ def warm_up_and_cosine(steps: int, warm_up: int, peak: float, end: float) -> Seq
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_every_file_loads_and_survives_the_round_trip(path: Path) -> None:
-    config = load_config(path)
-    assert parse_config(to_yaml(config)) == config
+    stages = load_stages(path)
+    assert len(stages) == (1 if path in SINGLE else 3)
+    for config in stages:
+        assert parse_config(to_yaml(config)) == config
+
+
+def test_the_stages_of_the_recipes() -> None:
+    for name, last in (("tiny", 5 * 45), ("xl_s75", 5 * (450 // 32))):
+        stages = load_stages(PARAMS / f"finetune/pubmedqa_recipe_{name}.yaml")
+        alone = params(f"finetune/pubmedqa_{name}").init
+        assert [Path(stage.init.model_dir).name for stage in stages] == ["pqaa", "pqau", "pqal"]
+        assert stages[0].fit is not None
+        assert stages[0].fit.ckpt_path == params(f"finetune/pubmedqa_{name}").fit.ckpt_path
+        for stage in stages:
+            init = stage.init
+            assert (init.model, init.optimizer, init.precision, init.seed) == (
+                alone.model, alone.optimizer, alone.precision, alone.seed,
+            )  # fmt: skip
+            assert (init.callback(DensifyOnLoad) is not None) == (stage is stages[0])
+            assert init.loop.num_epochs == 5
+            steps = init.schedule_steps
+            assert steps == 5 * init.loop.eval_frequency
+            assert init.warmup_steps == round(steps / 10)
+        assert stages[2].init.schedule_steps == last
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

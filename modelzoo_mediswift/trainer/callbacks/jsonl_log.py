@@ -19,7 +19,7 @@ from modelzoo_mediswift.trainer.callbacks.base import Callback, Run
 from modelzoo_mediswift.trainer.callbacks.rate import Rate
 
 LOG_FILE = "log.jsonl"
-END_FACTS = ("revived_moved",)  # known at the end alone
+END_FACTS = ("revived_moved", "stopped_early")  # known at the end alone
 
 
 class JsonLog(Callback):

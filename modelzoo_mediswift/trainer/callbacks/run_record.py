@@ -74,7 +74,9 @@ class RunRecord(Callback):
         self._save(step)
 
     def on_end(self, step: int) -> None:
-        self.session["finished"] = step >= self.run.total_steps
+        stopped_early = bool(self.run.facts.get("stopped_early"))
+        self.session["finished"] = step >= self.run.total_steps or stopped_early
+        self.record |= self.run.facts  # some are known at the end alone
         self._save(step)
         if self.steps:
             print(summary(self.session), file=sys.stderr)

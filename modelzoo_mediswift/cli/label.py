@@ -1,0 +1,165 @@
+"""`mediswift label CHECKPOINT --data ori_pqau.json`: a model's labels for PubMedQA's PQA-U."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from modelzoo_mediswift.errors import UserError
+from modelzoo_mediswift.tasks.layout import LAYOUT_KEY, POSITIONS
+from modelzoo_mediswift.tasks.pubmedqa import PubMedQA
+from modelzoo_mediswift.tasks.pubmedqa_files import LABELLING_FILE, load_records, with_context
+
+ANSWERS_FILE = "answers.jsonl"
+LABELS_FILE = "pqau_labels.json"
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "label",
+        help="label PubMedQA's unlabelled questions with a checkpoint",
+        description="Give each question the label whose target is most likely, with its share "
+        "among the labels as confidence. Can be stopped and run again. pqau_labels.json is "
+        "then the --labels_file of `python -m data_preprocessing finetune pubmedqa --subset pqau`.",
+        epilog="example: mediswift label runs/pqaa/checkpoint_99 --data pubmedqa/ori_pqau.json "
+        "--tokenizer data/tokenizer.json -o data/pqau_labelled --min_confidence 0.9",
+    )
+    parser.add_argument("checkpoint", type=Path, help="checkpoint folder")
+    parser.add_argument("--data", type=Path, required=True, help="questions, as in ori_pqau.json")
+    parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer.json")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the labels")
+    parser.add_argument(
+        "--min_confidence", type=float, default=0.0, help="leave out what is below (default: 0)"
+    )
+    parser.add_argument("--device", choices=("CPU", "GPU"), default="CPU")
+    parser.add_argument("--batch_size", type=int, help="default: 4 on a CPU, 32 on a GPU")
+    parser.set_defaults(command=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if not 0 <= arguments.min_confidence < 1:
+        raise UserError(
+            f"--min_confidence: expected a number in [0, 1), got {arguments.min_confidence}"
+        )
+    if arguments.batch_size is not None and arguments.batch_size < 1:
+        raise UserError(f"--batch_size: expected an integer >= 1, got {arguments.batch_size}")
+    label_questions(
+        arguments.checkpoint,
+        arguments.data,
+        arguments.tokenizer,
+        arguments.output,
+        arguments.min_confidence,
+        arguments.device,
+        arguments.batch_size,
+    )
+    return 0
+
+
+def label_questions(
+    checkpoint_path: Path,
+    data: Path,
+    tokenizer: Path,
+    output: Path,
+    min_confidence: float,
+    device: str,
+    batch_size: int | None = None,
+) -> dict[str, Any]:
+    """Label, or go on labelling, and write the labelled questions; returns labelling.json."""
+    from tqdm import tqdm
+
+    from modelzoo_mediswift.checkpoint.directory import MODEL_FILE, file_sha256
+    from modelzoo_mediswift.cli.loading import load_model, read_tokenizer
+    from modelzoo_mediswift.evaluation.pseudo_labels import pseudo_labels
+
+    records = with_context(load_records(data, labelled=False))
+    model, checkpoint = load_model(checkpoint_path, device)
+    text = read_tokenizer(tokenizer, checkpoint, checkpoint_path)
+    facts = {
+        "checkpoint": str(checkpoint_path),
+        "checkpoint_sha256": file_sha256(checkpoint_path / MODEL_FILE),
+        "data": data.name,
+        "data_sha256": file_sha256(data),
+    }
+    output.mkdir(parents=True, exist_ok=True)
+    answers = _take_up(output, facts)
+    task = PubMedQA()
+    # The label in a record that is still to be labelled goes into its target alone, unread.
+    open_examples = [
+        task.example(pmid, {**record, "final_decision": task.labels[0]})
+        for pmid, record in records.items()
+        if pmid not in answers
+    ]
+    size = batch_size or (32 if device == "GPU" else 4)
+    position = (checkpoint.data.get(LAYOUT_KEY) or {}).get("prompt_position", POSITIONS[0])
+    found = pseudo_labels(model, task, open_examples, text, size, position)
+    with (output / ANSWERS_FILE).open("a", encoding="utf-8") as file:
+        progress = tqdm(found, "label", len(open_examples), unit="question", disable=None)
+        for answer in progress:
+            answers[answer.id] = answer.label, answer.confidence
+            file.write(json.dumps([answer.id, answer.label, answer.confidence]) + "\n")
+            file.flush()
+    return _write_labels(output, facts, list(records), answers, min_confidence)
+
+
+def _take_up(output: Path, facts: dict[str, Any]) -> dict[str, tuple[str, float]]:
+    """The answers that an earlier run of the same labelling gave."""
+    path, answers_path = output / LABELLING_FILE, output / ANSWERS_FILE
+    if not path.is_file():
+        if answers_path.exists():
+            raise UserError(f"{answers_path}: without {LABELLING_FILE}; remove it, or another -o")
+        path.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+        return {}
+    before = json.loads(path.read_text(encoding="utf-8"))
+    for key, value in facts.items():
+        if key != "checkpoint" and before.get(key) != value:
+            raise UserError(
+                f"{output}: labelled with another {key.removesuffix('_sha256')}; remove the "
+                "folder or choose another"
+            )
+    answers: dict[str, tuple[str, float]] = {}
+    if answers_path.is_file():
+        whole, _, cut_short = answers_path.read_bytes().rpartition(b"\n")
+        if cut_short:  # by a kill in the middle of a line
+            answers_path.write_bytes(whole + b"\n" if whole else b"")
+        for line in whole.splitlines():
+            pmid, label, confidence = json.loads(line)
+            answers[pmid] = label, confidence
+    return answers
+
+
+def _write_labels(
+    output: Path,
+    facts: dict[str, Any],
+    pmids: list[str],
+    answers: dict[str, tuple[str, float]],
+    min_confidence: float,
+) -> dict[str, Any]:
+    """The labels that are certain enough, in the order of the input, and the note beside them."""
+    kept = {
+        pmid: {"label": answers[pmid][0], "confidence": answers[pmid][1]}
+        for pmid in pmids
+        if answers[pmid][1] >= min_confidence
+    }
+    if not kept:
+        raise UserError(f"{output}: no label has a confidence of {min_confidence} or more")
+    note = {
+        **facts,
+        "min_confidence": min_confidence,
+        "questions": len(pmids),
+        "kept": len(kept),
+        "labels": dict(sorted(Counter(k["label"] for k in kept.values()).items())),
+    }
+    for name, content in ((LABELS_FILE, kept), (LABELLING_FILE, note)):
+        temporary = output / f".{name}.writing"
+        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        temporary.replace(output / name)
+    print(
+        f"{output}: {len(kept):,} of {len(pmids):,} questions labelled with confidence >= "
+        f"{min_confidence} ({', '.join(f'{n} {k}' for k, n in note['labels'].items())})",
+        file=sys.stderr,
+    )
+    return note

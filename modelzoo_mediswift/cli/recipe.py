@@ -1,0 +1,224 @@
+"""`run.py` on a recipe: stages one after the other, each from the best weights of the one before.
+
+A recipe is Model Zoo's list of trainers. `recipe.json` in a stage's model_dir is written when the
+stage is done, and tells of all stages so far; a stage that has it is not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modelzoo_mediswift.cli.label import LABELS_FILE, label_questions
+from modelzoo_mediswift.config.dump import to_yaml
+from modelzoo_mediswift.config.fine_tuning import PseudoLabels
+from modelzoo_mediswift.config.trainer import NEWEST, TrainerConfig
+from modelzoo_mediswift.data.overlap import refuse_overlap
+from modelzoo_mediswift.errors import UserError
+
+RECIPE_FILE = "recipe.json"
+Train = Callable[[TrainerConfig, dict[str, Any]], int]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One trainer of a recipe."""
+
+    number: int
+    """From 1 on."""
+    config: TrainerConfig
+
+    @property
+    def model_dir(self) -> Path:
+        return Path(self.config.init.model_dir)
+
+    @property
+    def name(self) -> str:
+        return self.model_dir.name
+
+
+def make_stages(configs: Sequence[TrainerConfig], source: Path) -> list[Stage]:
+    """Raises UserError for stages that cannot follow each other."""
+    stages = [Stage(i, config) for i, config in enumerate(configs, start=1)]
+    seen: dict[str, int] = {}
+    for stage in stages:
+        where = f"{source}: trainer.{stage.number - 1}.trainer"
+        if stage.config.fit is None:
+            raise UserError(f"{where}.fit: missing; every stage of a recipe trains")
+        if stage.name in seen:
+            raise UserError(
+                f"{where}.init.model_dir: {stage.name} is stage {seen[stage.name]}'s name too"
+            )
+        seen[stage.name] = stage.number
+    return stages
+
+
+def run_recipe(stages: Sequence[Stage], skip: Sequence[str], train: Train, device: str) -> int:
+    """Run what is not done yet; returns the exit code of the first stage that does not end."""
+    unknown = sorted(set(skip) - {stage.name for stage in stages})
+    if unknown:
+        names = ", ".join(stage.name for stage in stages)
+        raise UserError(f"--skip_stage {unknown[0]}: no such stage (they are {names})")
+    chosen = [stage for stage in stages if stage.name not in skip]
+    _check_data(chosen)
+    told: list[dict[str, Any]] = []
+    for stage in stages:
+        if stage.name in skip:
+            told.append({"stage": stage.name, "skipped": True})
+            print(f"stage {stage.number}, {stage.name}: skipped", file=sys.stderr)
+            continue
+        record, code = _run_stage(stage, told, train, device)
+        if code:
+            return code
+        told.append(record)
+    return 0
+
+
+def _run_stage(
+    stage: Stage, before: list[dict[str, Any]], train: Train, device: str
+) -> tuple[dict[str, Any], int]:
+    from modelzoo_mediswift.checkpoint.directory import newest_checkpoint
+    from modelzoo_mediswift.trainer.early_stopping import best_checkpoint, read
+
+    config = start_from(stage.config, before)
+    start = config.fit.ckpt_path if config.fit else None
+    record: dict[str, Any] = {
+        "stage": stage.name,
+        "number": stage.number,
+        "model_dir": str(stage.model_dir),
+        "started_from": start if isinstance(start, str) else None,
+        "config_sha256": hashlib.sha256(to_yaml(config).encode()).hexdigest(),
+    }
+    print(f"stage {stage.number}, {stage.name}: from {record['started_from']}", file=sys.stderr)
+    done = _finished(stage, record)
+    if done is not None:
+        print(f"stage {stage.number}, {stage.name}: done before", file=sys.stderr)
+        return done, 0
+    asked = config.init.callback(PseudoLabels)
+    if asked is not None:
+        record["pseudo_labels"] = _label(asked, config, device)
+    code = train(config, {"stages": [*before, record]})
+    if code:
+        return record, code
+    checkpoint = best_checkpoint(stage.model_dir) or newest_checkpoint(stage.model_dir)
+    if checkpoint is None or not checkpoint.is_dir():
+        raise UserError(f"{stage.model_dir}: no checkpoint (trainer.init.checkpoint.steps)")
+    watched = read(stage.model_dir)
+    record |= {
+        "checkpoint": str(checkpoint),
+        "validation": {k: watched[k] for k in ("monitor", "best", "stopped") if k in watched},
+    }
+    _write(stage.model_dir / RECIPE_FILE, {"stages": [*before, record]})
+    print(f"stage {stage.number}, {stage.name}: took {checkpoint}", file=sys.stderr)
+    return record, 0
+
+
+def start_from(config: TrainerConfig, before: Sequence[dict[str, Any]]) -> TrainerConfig:
+    """The stage, from the checkpoint that the one before took, unless the file names another."""
+    assert config.fit is not None
+    previous = [record["checkpoint"] for record in before if "checkpoint" in record]
+    if config.fit.ckpt_path is not NEWEST or not previous:
+        return config
+    fit = config.fit.model_copy(update={"ckpt_path": previous[-1]})
+    return config.model_copy(update={"fit": fit})
+
+
+def stages_before(stages: Sequence[Stage], number: int) -> list[dict[str, Any]]:
+    """The records of the stages before `number`, as far as they are done."""
+    for stage in reversed(stages[: number - 1]):
+        path = stage.model_dir / RECIPE_FILE
+        if path.is_file():
+            told: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["stages"]
+            return told
+    return []
+
+
+def _finished(stage: Stage, record: dict[str, Any]) -> dict[str, Any] | None:
+    """What the folder says of this stage; UserError if it was made otherwise."""
+    path = stage.model_dir / RECIPE_FILE
+    if not path.is_file():
+        return None
+    done: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["stages"][-1]
+    for key, what in (("started_from", "another start"), ("config_sha256", "other settings")):
+        if done.get(key) != record[key]:
+            raise UserError(
+                f"{stage.model_dir}: this stage was run with {what}; remove the folder to run it "
+                "again, or choose another model_dir"
+            )
+    return done
+
+
+def _check_data(stages: Sequence[Stage]) -> None:
+    """Nothing that any stage holds out, nor the test set beside it, may be trained on."""
+    trained, held_out = [], []
+    for stage in stages:
+        fit = stage.config.fit
+        assert fit is not None
+        trained += list(fit.train_dataloader.data_dir)
+        for loader in fit.val_dataloader:
+            held_out += list(loader.data_dir)
+            held_out += [str(Path(folder).parent / "test") for folder in loader.data_dir]
+    refuse_overlap(trained, dict.fromkeys(held_out))
+
+
+def _label(asked: PseudoLabels, config: TrainerConfig, device: str) -> dict[str, Any]:
+    """Let the stage's start checkpoint label, and make training data of it."""
+    assert config.fit is not None
+    folder = Path(config.fit.train_dataloader.data_dir[0])
+    if folder.name != "train":
+        raise UserError(f"PseudoLabels: the training data_dir must end in /train, got {folder}")
+    if not isinstance(config.fit.ckpt_path, str):
+        raise UserError("PseudoLabels: the first stage has no model that could label")
+    note = label_questions(
+        Path(config.fit.ckpt_path),
+        Path(asked.unlabelled),
+        Path(asked.tokenizer),
+        Path(asked.output),
+        asked.min_confidence,
+        "GPU" if device == "GPU" else "CPU",
+    )
+    model = config.init.model
+    options = {
+        "max_sequence_length": model.max_position_embeddings,
+        "num_virtual_tokens": model.num_virtual_tokens,
+        "vocab_size": model.vocab_size,
+    }
+    command = [sys.executable, "-m", "data_preprocessing", "finetune", "pubmedqa", asked.unlabelled]
+    command += ["--subset", "pqau", "--labels_file", str(Path(asked.output) / LABELS_FILE)]
+    command += ["-t", asked.tokenizer, "-o", str(folder.parent)]
+    command += [text for key, value in options.items() for text in (f"--{key}", str(value))]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    print(done.stdout, end="", file=sys.stderr)
+    if done.returncode:
+        raise UserError(f"PseudoLabels: {folder.parent} could not be written (see above)")
+    refuse_overlap(
+        [str(folder)],
+        [str(p) for v in config.fit.val_dataloader for d in v.data_dir
+         for p in (Path(d), Path(d).parent / "test")],
+    )  # fmt: skip
+    return note
+
+
+def _write(path: Path, content: object) -> None:
+    temporary = path.with_name(f".{path.name}.writing")
+    temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    temporary.replace(path)
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("recipes (a list of trainers)")
+    group.add_argument("--stage", type=int, help="run this stage alone, counted from 1")
+    group.add_argument(
+        "--skip_stage",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="leave out the stage whose model_dir has this name; can be given again",
+    )

@@ -1,0 +1,185 @@
+"""PQA-A, PQA-U and PQA-L from one file, stopped, resumed, and with everything recorded."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from question_files import questions, recipe, write_data, write_questions
+
+from modelzoo_mediswift.checkpoint.directory import load_checkpoint
+from modelzoo_mediswift.cli.main import main as mediswift
+from modelzoo_mediswift.cli.run import main
+from modelzoo_mediswift.config.load import load_stages
+
+RUN = Path(__file__).parents[2] / "run.py"
+FLAGS = ["CPU", "-p", "recipe.yaml"]
+
+
+@pytest.fixture
+def files(run_files):
+    write_questions()
+    write_data("pqaa", "a")
+    write_data("pqal", "l")
+    Path("recipe.yaml").write_text(recipe())
+
+
+def told(stage: str = "pqal") -> list[dict]:
+    return json.loads(Path(f"recipe/{stage}/recipe.json").read_text())["stages"]
+
+
+def events(stage: str) -> list[dict]:
+    lines = Path(f"recipe/{stage}/log.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_a_whole_recipe(files, capsys):
+    assert main(FLAGS) == 0
+    first, second, third = told()
+    assert [s["stage"] for s in (first, second, third)] == ["pqaa", "pqau", "pqal"]
+    assert first["started_from"] == "run/checkpoint_5"
+    for before, after in ((first, second), (second, third)):
+        best = before["validation"]["best"]["step"]
+        assert before["checkpoint"] == f"{before['model_dir']}/checkpoint_{best}"
+        assert after["started_from"] == before["checkpoint"]
+        assert events(after["stage"])[0]["started_from"] == before["checkpoint"]
+    # Whose labels PQA-U has is in the record of the recipe, of the run and of the data.
+    labels = second["pseudo_labels"]
+    assert labels["checkpoint"] == first["checkpoint"]
+    assert (labels["questions"], labels["kept"], labels["min_confidence"]) == (12, 12, 0.0)
+    start = events("pqau")[0]
+    assert start["data"]["sources"]["labelling"] == labels
+    assert start["recipe"]["stages"][1]["pseudo_labels"] == labels
+    confidences = [q["confidence"] for q in json.loads(Path("labelled/pqau_labels.json")
+                                                       .read_text()).values()]  # fmt: skip
+    assert all(1 / 3 <= c <= 1 for c in confidences)
+    # The weights revived in the first stage are counted to the end of the last.
+    ends = [events(s)[-1]["revived_moved"] for s in ("pqaa", "pqau", "pqal")]
+    assert all(moved > 0.99 * 12 * 2 * 32 * 32 * 3 // 4 for moved in ends)
+
+    # Nothing is done twice.
+    logs = {s: Path(f"recipe/{s}/log.jsonl").read_bytes() for s in ("pqaa", "pqau", "pqal")}
+    capsys.readouterr()
+    assert main(FLAGS) == 0
+    assert capsys.readouterr().err.count("done before") == 3
+    assert all(Path(f"recipe/{s}/log.jsonl").read_bytes() == log for s, log in logs.items())
+
+    # Other settings are not mixed in.
+    text = Path("recipe.yaml").read_text()
+    Path("recipe.yaml").write_text(text.replace("lr: 0.003", "lr: 0.002"))
+    assert main(FLAGS) == 2
+    assert "recipe/pqaa: this stage was run with other settings" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_recipe_killed_at_any_point_ends_the_same(files, tmp_path):
+    assert main(FLAGS) == 0
+    whole = {s: load_checkpoint(Path(told()[i]["checkpoint"])).model
+             for i, s in enumerate(("pqaa", "pqau", "pqal"))}  # fmt: skip
+    record = told()
+    for folder in ("recipe", "labelled", "u"):
+        Path(folder).rename(f"{folder}_whole")
+    kills = 0
+    for wait_for in ("recipe/pqaa/checkpoint_2", "labelled/answers.jsonl", "recipe/pqal/log.jsonl"):
+        process = subprocess.Popen([sys.executable, str(RUN), *FLAGS], stderr=subprocess.DEVNULL)
+        while process.poll() is None and not Path(wait_for).exists():
+            time.sleep(0.01)
+        kills += process.poll() is None
+        os.kill(process.pid, signal.SIGKILL) if process.poll() is None else None
+        process.wait()
+    assert kills
+    assert main(FLAGS) == 0
+    assert told() == record
+    for i, (name, model) in enumerate(whole.items()):
+        again = load_checkpoint(Path(told()[i]["checkpoint"])).model
+        assert all(torch.equal(tensor, again[key]) for key, tensor in model.items()), name
+
+
+def test_stages_can_be_skipped_and_run_alone(files, capsys):
+    assert main([*FLAGS, "--skip_stage", "pqau"]) == 0
+    first, second, third = told()
+    assert second == {"stage": "pqau", "skipped": True}
+    assert third["started_from"] == first["checkpoint"]
+    assert main([*FLAGS, "--stage", "1", "--mode", "eval"]) == 0
+    assert "validation: loss" in capsys.readouterr().out
+    assert main([*FLAGS, "--skip_stage", "pqax"]) == 2
+    assert "no such stage (they are pqaa, pqau, pqal)" in capsys.readouterr().err
+    for flags, message in (
+        (["--stage", "4"], "the recipe has 3 stages"),
+        (["--mode", "eval"], "is for one stage"),
+        (["-o", "elsewhere"], "--model_dir is for one trainer"),
+    ):
+        assert main([*FLAGS, *flags]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_the_prompt_alone_can_be_trained(files):
+    text = Path("recipe.yaml").read_text()
+    only = "          - TrainOnly: {param_filter: prompt_embedding.weight}\n"
+    densify = "          - DensifyOnLoad: {}\n"
+    Path("recipe.yaml").write_text(text.replace(densify, densify + only))
+    assert main([*FLAGS, "--stage", "1"]) == 0
+    before = load_checkpoint(Path("run/checkpoint_5")).model
+    newest = max(Path("recipe/pqaa").glob("checkpoint_*"), key=lambda p: int(p.name[11:]))
+    after = load_checkpoint(newest)
+    assert all(torch.equal(after.model[n], t) for n, t in before.items() if "_mask" not in n)
+    trained = {n.split(".weight")[0] for n in after.training if n.startswith("optimizer.")}
+    assert trained == {"optimizer.prompt_embedding"}
+    assert events("pqaa")[-1]["revived_moved"] == 0
+    losses = [e["loss"] for e in events("pqaa") if e["event"] == "eval"]
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("recipe/pqal", "recipe/pqaa", "init.model_dir: pqaa is stage 1's name too"),
+        ("data_dir: a/train", "data_dir: l/test", "l/test: trains on examples of l/test: 200, 201"),
+        ("data_dir: a/validation", "data_dir: a/train", "a/train: trains on examples of a/train"),
+        ("num_epochs: 2", "num_epoch: 2", "recipe.yaml:20: trainer.0.trainer.init.loop.num_epoch"),
+        ("trainer:\n  - trainer:", "trainer:\n  - train:", "expected `- trainer: {init"),
+    ],
+)
+def test_mistakes_are_named_before_anything_runs(files, capsys, old, new, message):
+    text = Path("recipe.yaml").read_text()
+    assert old in text
+    Path("recipe.yaml").write_text(text.replace(old, new))
+    capsys.readouterr()
+    assert main(FLAGS) == 2
+    assert message in capsys.readouterr().err
+    assert not Path("recipe").exists()
+
+
+def test_labelling(files, capsys):
+    command = ["label", "run/checkpoint_5", "--data", "qa/ori_pqau.json"]
+    command += ["--tokenizer", "tokenizer.json", "-o", "out"]
+    assert mediswift(command) == 0
+    answers = Path("out/answers.jsonl").read_text().splitlines()
+    whole = Path("out/pqau_labels.json").read_bytes()
+    # Killed in the middle of a line, it goes on from there.
+    Path("out/answers.jsonl").write_text("\n".join(answers[:5]) + '\n["5')
+    assert mediswift(command) == 0
+    assert Path("out/pqau_labels.json").read_bytes() == whole
+    assert len(Path("out/answers.jsonl").read_text().splitlines()) == len(answers) == 12
+    chosen = sorted(json.loads(line)[2] for line in answers)
+    assert mediswift([*command, "--min_confidence", str(chosen[6])]) == 0
+    kept = json.loads(Path("out/pqau_labels.json").read_text())
+    assert len(kept) == 6
+    assert json.loads(Path("out/labelling.json").read_text())["kept"] == 6
+    capsys.readouterr()
+    assert mediswift([*command, "--min_confidence", "0.999"]) == 2
+    assert "no label has a confidence of 0.999 or more" in capsys.readouterr().err
+    Path("qa/ori_pqau.json").write_text(json.dumps(questions(600, 3, None)))
+    assert mediswift(command) == 2
+    assert "labelled with another data; remove the folder" in capsys.readouterr().err
+
+
+def test_a_recipe_is_not_one_trainer(files, capsys):
+    assert len(load_stages(Path("recipe.yaml"))) == 3
+    assert mediswift(["plan", "recipe.yaml"]) == 0
+    assert "recipe.yaml 3" in capsys.readouterr().out

@@ -1,0 +1,39 @@
+import pytest
+import torch
+
+from modelzoo_mediswift.cli.run import main
+from modelzoo_mediswift.model.loss import LossModule
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_one_line_says_what_to_change_and_checkpoints_stay(run_files, capsys, monkeypatch, error):
+    assert main(["CPU", "-p", "sparse.yaml", "--max_steps", "5"]) == 0
+    files = {p: p.read_bytes() for p in (run_files / "run" / "checkpoint_5").iterdir()}
+
+    def fail(*arguments: object, **options: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LossModule, "forward", fail)
+        assert main(["CPU", "-p", "sparse.yaml"]) == 2
+    message = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error: ")]
+    assert len(message) == 1
+    assert "out of memory with the whole batch at a time" in message[0]
+    assert "csx.performance.micro_batch_size" in message[0]
+    assert files == {p: p.read_bytes() for p in (run_files / "run" / "checkpoint_5").iterdir()}
+    assert main(["CPU", "-p", "sparse.yaml"]) == 0
+
+
+def test_other_errors_pass_through(run_files, monkeypatch):
+    def fail(*arguments: object, **options: object) -> None:
+        raise RuntimeError("something else")
+
+    monkeypatch.setattr(LossModule, "forward", fail)
+    with pytest.raises(RuntimeError, match="something else"):
+        main(["CPU", "-p", "sparse.yaml"])

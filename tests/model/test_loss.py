@@ -1,0 +1,110 @@
+"""The chunked loss against PyTorch's on whole logits; and one graph from end to end."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from modelzoo_mediswift.model import loss as loss_module
+from modelzoo_mediswift.model.gpt3 import GPT3
+from modelzoo_mediswift.model.loss import IGNORED, LossModule
+
+WORDS = 61
+
+
+@pytest.fixture(params=[7, 1024])
+def chunk(request, monkeypatch) -> int:
+    """A chunk that cuts the 48 positions unevenly, and one that holds them all."""
+    monkeypatch.setattr(loss_module, "CHUNK", request.param)
+    return request.param
+
+
+def small() -> LossModule:
+    model = GPT3(
+        vocab_size=WORDS,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_heads=4,
+        filter_size=128,
+        max_position_embeddings=24,
+    )
+    return LossModule(model)
+
+
+def data() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    ids = torch.randint(WORDS, (2, 24), generator=generator)
+    targets = torch.randint(WORDS, (48,), generator=generator)
+    targets[5:11] = IGNORED
+    return ids, targets
+
+
+def gradients(module: LossModule) -> dict[str, torch.Tensor]:
+    found = {name: p.grad.clone() for name, p in module.named_parameters()}
+    module.zero_grad()
+    return found
+
+
+def assert_close(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    for name, gradient in one.items():
+        torch.testing.assert_close(gradient, other[name], rtol=1e-4, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("chosen", [False, True])
+def test_loss_and_gradients_are_those_of_whole_logits(chunk, chosen):
+    module, (ids, targets) = small(), data()
+    positions = torch.tensor([47, 3, 6, 30, 31, 0, 1, 2]) if chosen else None
+    expected_targets = targets if positions is None else targets[positions]
+    logits = module.gpt3(ids).flatten(0, 1)
+    logits = logits if positions is None else logits[positions]
+    expected = F.cross_entropy(logits, expected_targets, ignore_index=IGNORED, reduction="sum")
+    (expected * 0.3).backward()
+    plain = gradients(module)
+    loss, right = module(ids, expected_targets, positions, count_right=True)
+    (loss * 0.3).backward()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+    assert right == (logits.argmax(-1) == expected_targets).sum()
+    assert_close(plain, gradients(module))
+
+
+def test_rounding_in_bfloat16_is_that_of_bfloat16(chunk):
+    module, (ids, targets) = small(), data()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss, _ = module(ids, targets)
+        logits = module.gpt3(ids).flatten(0, 1).float()
+    expected = F.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum")
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    expected.backward()
+    plain = gradients(module)
+    loss.backward()
+    for name, gradient in gradients(module).items():
+        scale = plain[name].abs().max()
+        assert (gradient - plain[name]).abs().max() <= 2**-6 * scale, name
+
+
+def test_nothing_counts():
+    module, (ids, _) = small(), data()
+    loss, right = module(ids, torch.full((48,), IGNORED), None, count_right=True)
+    loss.backward()
+    assert loss.item() == 0
+    assert right.item() == 0
+    assert all(not p.grad.any() for p in module.parameters())
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated")  # PyTorch's compiler does it
+@pytest.mark.parametrize("chosen", [False, True])
+def test_forward_and_backward_are_one_graph(chosen, monkeypatch):
+    """`fullgraph` raises where Python would have to come between."""
+    monkeypatch.setattr(loss_module, "CHUNK", 20)
+    torch._dynamo.reset()
+    module, (ids, targets) = small(), data()
+    positions = torch.arange(0, 48, 3) if chosen else None
+    targets = targets if positions is None else targets[positions]
+    plain_loss, _ = module(ids, targets, positions)
+    plain_loss.backward()
+    plain = gradients(module)
+    compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
+    loss, _ = compiled(ids, targets, positions)
+    loss.backward()
+    assert loss.item() == pytest.approx(plain_loss.item(), rel=1e-6)
+    assert_close(plain, gradients(module))
