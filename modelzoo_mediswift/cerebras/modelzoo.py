@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 NAME = "mediswift"
 MASK_SUFFIX = "_mask"
-PROMPT = "prompt_embedding.weight"
+PROMPT = "model.prompt_embedding.weight"
 AFRESH = ("optimizer", "schedulers", "sparsity", "grad_scaler", "dataloader", "global_step")
 
 
@@ -39,15 +39,18 @@ class MediSwiftModel(GPT3Model):
         super().__init__(config)
         if config.num_virtual_tokens:
             embedding = self.model.embedding_layer
-            self.prompt_embedding = nn.Embedding(config.num_virtual_tokens, config.hidden_size)
-            setattr(self.prompt_embedding.weight, "requires_dense", True)  # never masked
-            create_initializer(embedding.embeddings_initializer)(self.prompt_embedding.weight.data)
+            # Inside `model`: Model Zoo takes other names for those of a release before 2.0.
+            prompt = nn.Embedding(config.num_virtual_tokens, config.hidden_size)
+            self.model.prompt_embedding = prompt
+            weight: Any = prompt.weight
+            weight.requires_dense = True  # never masked, whatever a filter says
+            create_initializer(embedding.embeddings_initializer)(weight.data)
             embedding.compute_token_embeddings = self._token_embeddings
 
     def _token_embeddings(self, input_ids: Tensor) -> Tensor:
         """(B, T) -> (B, T, d)."""
         virtual = input_ids >= self.vocab_size
-        prompt = self.prompt_embedding((input_ids - self.vocab_size).clamp(min=0))
+        prompt = self.model.prompt_embedding((input_ids - self.vocab_size).clamp(min=0))
         words = self.model.embedding_layer.word_embeddings(torch.where(virtual, 0, input_ids))
         return torch.where(virtual.unsqueeze(-1), prompt, words)
 
