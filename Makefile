@@ -81,10 +81,11 @@ check: $(VENV)/.installed
 test: check test-cerebras
 	$(BIN)/pytest
 
-# What a CS system is concerned with. The data pipeline and the reports do without it.
+# What a CS system is concerned with, and the data stages on the older pyarrow and h5py.
 test-cerebras: $(CEREBRAS)/.installed
 	$(CEREBRAS)/bin/python -m pytest tests/cerebras tests/checkpoint tests/cli tests/config \
 	    tests/data tests/engine tests/kernels tests/model tests/optim tests/plan tests/sparsity tests/trainer \
+	    $(patsubst %,tests/data_preprocessing/test_%.py,records parse merge pack finetune) \
 	    tests/test_architecture.py
 
 clean:

@@ -146,6 +146,8 @@ def _listing(
             if failures > patience.retries:
                 raise UserError(f"{error} (given up after {failures} attempts)") from None
             patience.wait(failures, error.wait)
+        except UserError as error:
+            raise UserError("; ".join(filter(None, (str(error), files.if_missing)))) from None
     found = {name: mark for name, mark in listing.items() if pattern.fullmatch(name)}
     if not found:
         raise UserError(f"{mirror.where(files.folder)}: lists no file like {files.pattern}")

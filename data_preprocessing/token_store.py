@@ -167,11 +167,17 @@ def _tokenize_chunk(
     )
     documents = [tokens.astype(dtype) for tokens in encode_documents(tokenizer, texts)]
     lengths = np.array([len(tokens) for tokens in documents], np.int64)
-    with replacing(_lengths_file(folder, chunk)) as temporary, temporary.open("wb") as handle:
-        np.save(handle, lengths)
+    _save(_lengths_file(folder, chunk), lengths)
     # The tokens come last: their file says that the chunk is complete.
-    with replacing(_tokens_file(folder, chunk)) as temporary, temporary.open("wb") as handle:
-        np.save(handle, np.concatenate([np.empty(0, dtype), *documents]))
+    _save(_tokens_file(folder, chunk), np.concatenate([np.empty(0, dtype), *documents]))
+
+
+def _save(path: Path, array: NDArray[np.integer]) -> None:
+    """As np.save, whose error on a full disk does not say so."""
+    header = np.lib.format.header_data_from_array_1_0(array)
+    with replacing(path) as temporary, temporary.open("wb") as handle:
+        np.lib.format.write_array_header_1_0(handle, header)
+        handle.write(array.tobytes())
 
 
 def _tokens_file(folder: Path, chunk: int) -> Path:

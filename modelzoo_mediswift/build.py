@@ -42,6 +42,7 @@ from modelzoo_mediswift.config.callbacks import (
     KeepNCheckpoints,
     LoadCheckpointStates,
     LogSparsity,
+    SparseKernels,
 )
 from modelzoo_mediswift.config.dump import to_yaml
 from modelzoo_mediswift.config.fine_tuning import DensifyOnLoad
@@ -55,11 +56,13 @@ from modelzoo_mediswift.engine.parallel import distribute
 from modelzoo_mediswift.engine.peaks import peak_flops
 from modelzoo_mediswift.engine.precision import autocast_dtype
 from modelzoo_mediswift.engine.processes import Processes, join, started_processes
+from modelzoo_mediswift.engine.sparse_layers import make_sparse_layers
 from modelzoo_mediswift.engine.torch_engine import TorchEngine, Update
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.model.gpt3 import GPT3
 from modelzoo_mediswift.model.tensors import load_tensors
 from modelzoo_mediswift.optim.adamw import AdamW
+from modelzoo_mediswift.plan.memory import fitting_micro_batch
 from modelzoo_mediswift.plan.plan import make_plan
 from modelzoo_mediswift.sparsity.levels import levels, levels_by_kind, masks_sha256
 from modelzoo_mediswift.sparsity.masking import Masking
@@ -72,6 +75,9 @@ from modelzoo_mediswift.trainer.callbacks.sparsity_table import SparsityTable
 from modelzoo_mediswift.trainer.checkpointing import Checkpointing, engine_state
 from modelzoo_mediswift.trainer.early_stopping import EarlyStopping
 from modelzoo_mediswift.trainer.trainer import Cadence, Trainer
+
+# Of a GPU's memory; the rest is for the CUDA context, libraries and what the allocator wastes.
+USED_MEMORY = 0.85
 
 
 @dataclass(frozen=True)
@@ -135,14 +141,29 @@ def build_fit(
         shard=init.backend.shard_parameters,
         compiled=_compiled(init, device),
     )
+    update, autocast = _update(init, model, sparsity), _autocast(init, device)
+    sequences = init.micro_batch_size or fit.train_dataloader.batch_size
+    kernels = init.callback(SparseKernels)
     engine = TorchEngine(
         model,
         device,
-        _update(init, model, sparsity),
-        autocast=_autocast(init, device),
-        micro_batch_size=init.micro_batch_size,
+        update,
+        autocast=autocast,
+        micro_batch_size=_micro_batch(config, source.max_sequence_length, device, processes),
         module=module,
         processes=processes,
+        sparse_layers=make_sparse_layers(
+            model,
+            sparsity,
+            update.optimizer,
+            device,
+            every_layer=kernels.layers == "all",
+            tokens=sequences * source.max_sequence_length,
+            autocast=autocast,
+            alone=not (processes.many or _compiled(init, device)),
+        )
+        if kernels
+        else None,
     )
     start = 0
     if checkpoint is not None and not weights_only:
@@ -161,6 +182,7 @@ def build_fit(
         checkpoint=checkpoint,
         revival=revival,
         sparsity=sparsity,
+        devices=processes.count,
     )
     model_dir.mkdir(parents=True, exist_ok=True)
     if processes.first:
@@ -198,11 +220,13 @@ def make_run(
     checkpoint: Checkpoint | None,
     revival: Revival,
     sparsity: Masking | None,
+    devices: int = 1,
     other_versions: Mapping[str, str] = MappingProxyType({}),
 ) -> Run:
     """What the log says about a training run, on any device."""
     plan = make_plan(config, source.max_sequence_length)
     model_dir = Path(config.init.model_dir)
+    peak = peak_flops(engine.description)
     return Run(
         model_dir=model_dir,
         start_step=start,
@@ -210,7 +234,8 @@ def make_run(
         log_every=config.init.logging.log_steps,
         flops_per_token=plan.flops_per_token.total,
         dense_flops_per_token=plan.dense_flops_per_token.total,
-        peak_flops=peak_flops(engine.description),
+        palm_flops_per_token=plan.palm_flops_per_token,
+        peak_flops=peak * devices if peak else None,
         facts={
             "name": model_dir.name,
             "device": engine.description,
@@ -288,6 +313,19 @@ def _meet(init: InitConfig, device_name: str) -> tuple[Processes, torch.device]:
     device = build_device(device_name, processes.local_rank if processes.many else None)
     join(processes, device)
     return processes, device
+
+
+def _micro_batch(
+    config: TrainerConfig, length: int, device: torch.device, processes: Processes
+) -> int | None:
+    """What the file says; where it says nothing, what should fit a GPU beside the model."""
+    asked = config.init.micro_batch_size
+    memory = make_plan(config, length).memory
+    if asked is not None or memory is None or config.fit is None or device.type != "cuda":
+        return asked
+    share = Share(0, processes.count).each(config.fit.train_dataloader.batch_size)
+    total = torch.cuda.get_device_properties(device).total_memory
+    return fitting_micro_batch(memory, share, int(USED_MEMORY * total))
 
 
 def _compiled(init: InitConfig, device: torch.device) -> bool:

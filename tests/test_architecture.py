@@ -25,8 +25,9 @@ MAY_IMPORT = {
     "build_csx": PARTS
     | {"engine", "checkpoint", "trainer", "cerebras"}
     | {"build", "build_model", "build_data"},
+    "sweep": PARTS,
     "cli": PARTS
-    | {"engine", "checkpoint", "evaluation", "trainer", "cerebras"}
+    | {"engine", "checkpoint", "evaluation", "trainer", "sweep", "cerebras"}
     | {"build", "build_model", "build_data", "build_csx"},
 }
 NO_TORCH = ("data_preprocessing", "tasks", "plan", "config", "report", "data/hdf5.py")

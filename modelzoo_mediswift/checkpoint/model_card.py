@@ -25,6 +25,13 @@ print(tokenizer.decode(model.generate(ids)[0, ids.shape[1]:]))
 A sequence starts with the end-of-text token, as every document did in training; the tokenizer does
 not add it by itself. `<|endoftext|>` inside a text is read as the characters it consists of."""
 
+INTENDED = """\
+For research: on sparse pre-training and what dense fine-tuning recovers of it, on biomedical
+question answering and document classification as benchmarks, and as a starting point for
+fine-tuning on other research tasks in English biomedical text. Not for dialogue, advice, or
+patients' records: it was trained on published abstracts and articles alone and has learnt nothing
+about those."""
+
 CARE = """\
 This model holds traces of the medical literature; it was not made fit to hand that knowledge to
 clinicians or patients in a form that is suitable, safe or usable under the constraints they work
@@ -38,20 +45,31 @@ was retracted or found since. Abstracts may be under their publishers' copyright
 article has its own licence: look at the record of the training data before passing on what the
 model wrote."""
 
+SPENT = {
+    "wall_seconds": ",.1f",
+    "tokens": ",",
+    "padding_tokens": ",",
+    "flops": ".4g",
+    "flops_dense": ".4g",
+}
+"""Sums of the run record's sessions, and how they are written."""
+
 
 def model_card(
     checkpoint: Checkpoint,
     model: ModelConfig,
     origin: Path,
     scores: Sequence[str] = (),
+    record: Mapping[str, Any] | None = None,
 ) -> str:
-    """Markdown; `scores` are lines about evaluations, one each."""
+    """Markdown; `scores` are lines about evaluations, one each, `record` is run_record.json."""
     title = f"{origin.parent.name or 'mediswift'}, step {checkpoint.step:,}"
     parts = [
         f"---\nlanguage: en\nlibrary_name: transformers\npipeline_tag: text-generation\n---\n\n"
         f"# {title}",
         "A biomedical language model in the manner of MediSwift (Thangarasa et al. 2024, arXiv "
         "2403.00952), in GPT-2's architecture with exact GELU.",
+        "## Intended use\n\n" + INTENDED,
         "## Use\n\n" + USE,
     ]
     if model.num_virtual_tokens:
@@ -59,10 +77,12 @@ def model_card(
     parts += [
         "## Model\n\n" + _table(_model_facts(checkpoint, model)),
         "## Data it was last trained on\n\n" + _table(_data_facts(checkpoint.data)),
-        "## Run\n\n" + _table({"step": f"{checkpoint.step:,}", **checkpoint.versions}),
+        "## Run\n\n" + _table(_run_facts(checkpoint, record or {})),
     ]
     if scores:
         parts.append("## Scores\n\n" + "\n".join(f"- {line}" for line in scores))
+    else:
+        parts.append("## Scores\n\nNone of this checkpoint were found beside it.")
     parts.append("## Ethical considerations\n\n" + CARE)
     if checkpoint.config:
         parts.append(f"## The run's configuration\n\n```yaml\n{checkpoint.config.rstrip()}\n```")
@@ -105,12 +125,41 @@ def _model_facts(checkpoint: Checkpoint, model: ModelConfig) -> dict[str, str]:
     return facts
 
 
+def _run_facts(checkpoint: Checkpoint, record: Mapping[str, Any]) -> dict[str, str]:
+    """Of the run record, what a reader of the card asks for; the sums are over all starts."""
+    facts = {"step": f"{checkpoint.step:,}", **checkpoint.versions}
+    for key in ("device", "seed", "started_from", "masks_sha256", "data_fingerprint"):
+        if record.get(key) is not None:
+            facts[key.replace("_", " ")] = str(record[key])
+    facts |= {
+        key.replace("_", " "): f"{record[key]:,}"
+        for key in ("revived_weights", "revived_moved")
+        if isinstance(record.get(key), int) and record[key]
+    }
+    sessions = record.get("sessions")
+    sessions = [s for s in sessions if isinstance(s, Mapping)] if isinstance(sessions, list) else []
+    for key, form in SPENT.items():
+        known = [s[key] for s in sessions if isinstance(s.get(key), int | float)]
+        if known:
+            facts[key.replace("_", " ")] = format(sum(known), form)
+    joules: dict[str, float] = {}
+    for session in sessions:
+        for source, value in (session.get("energy_joules") or {}).items():
+            joules[source] = joules.get(source, 0.0) + value
+    return facts | {f"energy, {source}": f"{value:,.0f} J" for source, value in joules.items()}
+
+
 def _data_facts(data: Mapping[str, Any]) -> dict[str, str]:
     facts = {
         name.replace("_", " "): f"{data[name]:,}"
         for name in ("n_examples", "n_tokens", "n_loss_tokens", "max_sequence_length")
         if isinstance(data.get(name), int)
     }
+    counts = data.get("counts")
+    if isinstance(counts, Mapping):
+        facts |= {
+            f"count: {name}": f"{value:,}" for name, value in counts.items() if type(value) is int
+        }
     sources = data.get("sources")
     if isinstance(sources, Mapping):
         facts |= {f"source: {name}": str(value) for name, value in sources.items()}

@@ -6,8 +6,12 @@ import argparse
 import hashlib
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from modelzoo_mediswift.errors import UserError
+
+if TYPE_CHECKING:
+    from modelzoo_mediswift.report.evaluations import Score
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -72,7 +76,13 @@ def run_export(arguments: argparse.Namespace) -> int:
     write_text(temporary / "tokenizer.json", tokens)
     for name, settings in tokenizer_settings(model.max_position_embeddings).items():
         write_json(temporary / name, settings)
-    card = model_card(checkpoint, model, arguments.checkpoint, _scores(arguments.checkpoint))
+    card = model_card(
+        checkpoint,
+        model,
+        arguments.checkpoint,
+        _scores(arguments.checkpoint),
+        _record(arguments.checkpoint),
+    )
     write_text(temporary / "README.md", card)
     flush(temporary)
     temporary.rename(folder)
@@ -116,14 +126,27 @@ def _scores(checkpoint: Path) -> list[str]:
     from modelzoo_mediswift.report.evaluations import read_evaluations
 
     found, _ = read_evaluations(checkpoint.parent)
-    return [
-        f"{score.task}, {score.split}, by {score.how}: accuracy {score.accuracy:.1%} on "
-        f"{score.num_examples} examples"
-        + (
-            f" (95 % interval {score.interval[0]:.1%} to {score.interval[1]:.1%})"
-            if score.interval
-            else ""
-        )
-        for score in found
-        if score.checkpoint == checkpoint.name and score.accuracy is not None
-    ]
+    return [_line(score) for score in found if score.checkpoint == checkpoint.name]
+
+
+def _line(score: Score) -> str:
+    what = f"{score.task}, {score.split}, by {score.how}: "
+    if score.micro_f1 is not None:
+        other = score.example_based_f1
+        blue = "" if other is None else f", BLUE's example-based F1 {other:.1%}"
+        return f"{what}micro-F1 {score.micro_f1:.1%}{blue} on {score.num_examples} examples"
+    if score.accuracy is None:
+        return f"{what}no accuracy recorded"
+    low_high = score.interval
+    interval = f" (95 % interval {low_high[0]:.1%} to {low_high[1]:.1%})" if low_high else ""
+    return f"{what}accuracy {score.accuracy:.1%} on {score.num_examples} examples{interval}"
+
+
+def _record(checkpoint: Path) -> dict[str, Any]:
+    """The run's record, if it is there and whole."""
+    from modelzoo_mediswift.report.json_values import parse_object
+
+    try:
+        return parse_object((checkpoint.parent / "run_record.json").read_bytes())
+    except (OSError, ValueError):
+        return {}

@@ -17,6 +17,7 @@ from modelzoo_mediswift.cli import (
     perplexity,
     plan,
     report,
+    sweep,
 )
 from modelzoo_mediswift.cli.errors import guarded
 
@@ -31,6 +32,7 @@ COMMANDS = (
     export,
     convert,
     report,
+    sweep,
 )
 
 

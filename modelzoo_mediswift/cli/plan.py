@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
+from typing import TypeVar
+
+from modelzoo_mediswift.errors import UserError
+
+_N = TypeVar("_N", int, float)
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -17,21 +24,62 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="trainer YAML")
     parser.add_argument("--json", action="store_true", help="print a list of JSON objects")
+    speed = parser.add_argument_group(
+        "time and energy",
+        "Assumed: the makers' peak and board power, and the utilisation of published runs; masked "
+        "weights are multiplied as zeros. --tokens_per_second replaces the assumption.",
+    )
+    speed.add_argument("--device", default="H100", help="kind of device (default: H100)")
+    speed.add_argument("--devices", type=_positive(int), default=1, help="how many (default: 1)")
+    speed.add_argument(
+        "--mfu", type=_positive(float), help="utilisation in (0, 1], PaLM's convention"
+    )
+    speed.add_argument("--watts", type=_positive(float), help="power of one device")
+    speed.add_argument(
+        "--tokens_per_second", type=_positive(float), help="of one device, as its log says"
+    )
     parser.set_defaults(command=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from modelzoo_mediswift.config.load import load_stages
+    from modelzoo_mediswift.config.load import load_config
+    from modelzoo_mediswift.plan.devices import DEVICES, estimate
     from modelzoo_mediswift.plan.plan import make_plan
     from modelzoo_mediswift.plan.render import render_table
 
-    plans = {}
-    for path in arguments.files:
-        stages = load_stages(path)
-        for i, config in enumerate(stages, start=1):
-            plans[f"{path} {i}" if len(stages) > 1 else str(path)] = make_plan(config)
+    if arguments.device not in DEVICES:
+        raise UserError(f"--device: unknown {arguments.device!r} (known: {', '.join(DEVICES)})")
+    if arguments.mfu is not None and arguments.mfu > 1:
+        raise UserError(f"--mfu: expected a share in (0, 1], got {arguments.mfu}")
+    plans = {str(path): make_plan(load_config(path)) for path in arguments.files}
+    estimates = {
+        file: estimate(
+            plan,
+            arguments.device,
+            arguments.devices,
+            utilisation=arguments.mfu,
+            watts=arguments.watts,
+            tokens_per_second=arguments.tokens_per_second,
+        )
+        for file, plan in plans.items()
+    }
     if arguments.json:
-        print(json.dumps([{"file": f, **plan.to_dict()} for f, plan in plans.items()], indent=2))
+        found = [
+            {"file": file, **plan.to_dict(), "time": asdict(estimates[file])}
+            for file, plan in plans.items()
+        ]
+        print(json.dumps(found, indent=2))
     else:
-        print(render_table(plans))
+        print(render_table(plans, estimates=estimates))
     return 0
+
+
+def _positive(kind: type[_N]) -> Callable[[str], _N]:
+    def parse(text: str) -> _N:
+        value = kind(text)
+        if not 0 < value < float("inf"):
+            raise ValueError
+        return value
+
+    parse.__name__ = f"positive {kind.__name__}"  # argparse names it in its message
+    return parse

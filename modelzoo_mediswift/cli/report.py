@@ -28,6 +28,14 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--corpus", type=Path, metavar="FILE", help="counts.json of the stage that made the corpus"
     )
+    parser.add_argument(
+        "--evaluations",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="PATH",
+        help="files of `mediswift evaluate -o`, or folders of them, beside the runs' own",
+    )
     parser.set_defaults(command=run)
 
 
@@ -38,7 +46,10 @@ def run(arguments: argparse.Namespace) -> int:
     from modelzoo_mediswift.report.terminal import render
 
     corpus = read_corpus(arguments.corpus) if arguments.corpus else None
-    runs = read_runs(arguments.runs)
+    for path in arguments.evaluations:
+        if not path.exists():
+            raise UserError(f"{path}: no such file or folder")
+    runs = read_runs(arguments.runs, arguments.evaluations)
     folder = arguments.output or arguments.runs[0] / REPORT_DIR
     page = write_report(make_document(runs, corpus), folder)
     print(render(runs, corpus, page))

@@ -62,6 +62,15 @@ class LogSparsity(Named):
     change, as aimed at and as it is at every logging step."""
 
 
+class SparseKernels(Named):
+    """Compute masked layers on a CPU at their non-zeros alone, in compressed form; on other
+    devices, and where the kernels are not compiled, a message says that training is masked-dense.
+    """
+
+    layers: Annotated[Literal["fastest", "all"], expected("fastest or all")] = "fastest"
+    """`fastest` measures at the start whether dense or sparse is faster for each shape."""
+
+
 class ExploreRange(Section):
     """Bounds within which the Cerebras compiler looks for a micro-batch size."""
 
@@ -206,6 +215,7 @@ _supported_callback = named(
         EarlyStopping,
         PseudoLabels,
         LogSparsity,
+        SparseKernels,
         ScopedTrainFlags,
     ),
     "callback",

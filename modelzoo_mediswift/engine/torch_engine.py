@@ -15,6 +15,7 @@ from modelzoo_mediswift.engine.base import EngineState, EvalResult, NonFiniteLos
 from modelzoo_mediswift.engine.out_of_memory import named_out_of_memory
 from modelzoo_mediswift.engine.parallel import accumulating, all_laid_out_as, distribute, whole
 from modelzoo_mediswift.engine.processes import Processes
+from modelzoo_mediswift.engine.sparse_layers import SparseLayers
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.model.gpt3 import GPT3
 from modelzoo_mediswift.model.loss import IGNORED
@@ -56,6 +57,7 @@ class TorchEngine:
         micro_batch_size: int | None = None,
         module: nn.Module | None = None,
         processes: Processes = Processes(),  # noqa: B008 - frozen
+        sparse_layers: SparseLayers | None = None,
     ) -> None:
         """`module` is what `parallel.distribute` made of the model; None: the model alone."""
         self.model = model
@@ -65,6 +67,7 @@ class TorchEngine:
         self.update = update
         self.autocast = autocast
         self.micro_batch_size = micro_batch_size
+        self.sparse_layers = sparse_layers
 
     @property
     def description(self) -> str:
@@ -127,6 +130,8 @@ class TorchEngine:
         waits = self.device.type != "cpu"  # for the device, where a value is read
         worst = torch.zeros((), device=self.device)  # becomes and stays non-finite
         for step in range(start, stop):
+            if self.sparse_layers is not None:
+                self.sparse_layers.before_step(step + 1)
             learning_rate = self.update.schedule(step)
             with named_out_of_memory(self.device, self.micro_batch_size):
                 loss, grad_norm, n_tokens, first = self._gradients(iterator, step + 1)
@@ -198,6 +203,8 @@ class TorchEngine:
     @torch.no_grad()
     def evaluate(self, batches: Iterable[Batch]) -> EvalResult:
         self.model.eval()
+        if self.sparse_layers is not None:
+            self.sparse_layers.before_evaluation()
         loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         right = torch.zeros((), dtype=torch.int64, device=self.device)
         n_tokens = 0
@@ -221,11 +228,20 @@ class TorchEngine:
         if sparsity is not None and sparsity.seed is not None:
             rng["sparsity_seed"] = torch.tensor(sparsity.seed)
         optimizer = self.update.optimizer.state() if self.update else {}
+        dense = _as_it_is if self.sparse_layers is None else self.sparse_layers.dense
+        if self.sparse_layers is not None and self.sparse_layers.choices is not None:
+            rng["sparse_kernels"] = self.sparse_layers.choices
         return EngineState(
-            model=_on_host(unique_tensors(self.model)), optimizer=_on_host(optimizer), rng=rng
+            model=_on_host(unique_tensors(self.model), dense),
+            optimizer=_on_host(optimizer, dense),
+            rng=rng,
         )
 
     def load_state(self, state: EngineState) -> None:
+        if self.sparse_layers is not None:
+            self.sparse_layers.expand()
+            if "sparse_kernels" in state.rng:
+                self.sparse_layers.choices = state.rng["sparse_kernels"]
         load_tensors(self.model, all_laid_out_as(unique_tensors(self.model), state.model))
         if self.update is not None and state.optimizer:
             optimizer = self.update.optimizer
@@ -262,6 +278,14 @@ class TorchEngine:
             torch.cuda.set_rng_state(rng[f"cuda{suffix}"], self.device)
 
 
-def _on_host(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Whole copies on the CPU."""
-    return {name: whole(tensor.detach()).cpu().clone() for name, tensor in tensors.items()}
+def _on_host(
+    tensors: Mapping[str, Tensor], dense: Callable[[str, Tensor], Tensor]
+) -> dict[str, Tensor]:
+    """Whole copies on the CPU, of matrices in any form as `dense` makes them."""
+    return {
+        name: whole(dense(name, tensor.detach())).cpu().clone() for name, tensor in tensors.items()
+    }
+
+
+def _as_it_is(name: str, tensor: Tensor) -> Tensor:
+    return tensor

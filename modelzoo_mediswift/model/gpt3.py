@@ -72,12 +72,18 @@ class Attention(nn.Module):
         batch, length, hidden = x.shape
         return x.view(batch, length, self.num_heads, hidden // self.num_heads).transpose(1, 2)
 
+    def projections(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, each (B, T, d)."""
+        return (
+            self.proj_q_dense_layer(x),
+            self.proj_k_dense_layer(x),
+            self.proj_v_dense_layer(x),
+        )
+
     def forward(
         self, x: Tensor, mask: Tensor | None, past: KeyValue | None, keep: bool
     ) -> tuple[Tensor, KeyValue | None]:
-        q = self._heads(self.proj_q_dense_layer(x))
-        k = self._heads(self.proj_k_dense_layer(x))
-        v = self._heads(self.proj_v_dense_layer(x))
+        q, k, v = map(self._heads, self.projections(x))
         if past is not None:
             k = torch.cat((past[0], k), dim=2)  # (B, h, S, d/h)
             v = torch.cat((past[1], v), dim=2)

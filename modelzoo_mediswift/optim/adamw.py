@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,7 +15,8 @@ class AdamW:
 
     cstorch adds eps to the root of the second moment *before* its bias correction, PyTorch
     after it. Dividing eps by the root of the correction makes the two the same, so that runs
-    agree across devices and PyTorch's fused step can be used.
+    agree across devices and PyTorch's fused kernel can be used. It is called without the class
+    around it, which imports PyTorch's compiler: a second of every start.
     """
 
     def __init__(
@@ -28,48 +31,88 @@ class AdamW:
         self.names = list(trainable)
         self.parameters = list(trainable.values())
         self.eps = eps
-        self.beta2 = betas[1]
-        groups = [
-            {
-                "params": [p for p in self.parameters if p.dim() >= 2],
-                "weight_decay": weight_decay,
-            },
-            {"params": [p for p in self.parameters if p.dim() < 2], "weight_decay": 0.0},
-        ]
-        self.torch_optimizer = torch.optim.AdamW(
-            [g for g in groups if g["params"]], lr=0.0, betas=betas, eps=eps, fused=True
-        )
+        self.betas = betas
+        self.decay = {
+            weight_decay: [p for p in self.parameters if p.dim() >= 2],
+            0.0: [p for p in self.parameters if p.dim() < 2],
+        }
+        if weight_decay == 0.0:
+            self.decay = {0.0: self.parameters}
+        self.moments: dict[nn.Parameter, dict[str, torch.Tensor]] = {}
 
+    @torch.no_grad()
     def step(self, step: int, learning_rate: float) -> None:
         """Apply the gradients; `step` counts finished steps, so the first call passes 0."""
-        correction = math.sqrt(1.0 - self.beta2 ** (step + 1))
-        for group in self.torch_optimizer.param_groups:
-            group["lr"] = learning_rate
-            group["eps"] = self.eps / correction
-        self.torch_optimizer.step()
+        eps = self.eps / math.sqrt(1.0 - self.betas[1] ** (step + 1))
+        for decay, parameters in self.decay.items():
+            moving = [p for p in parameters if p.grad is not None]
+            if not moving:
+                continue
+            states = [self._moments_of(p) for p in moving]
+            steps = [state["step"] for state in states]
+            torch._foreach_add_(steps, 1)
+            torch._fused_adamw_(
+                _local(moving),
+                _local([p.grad for p in moving if p.grad is not None]),
+                _local([state["exp_avg"] for state in states]),
+                _local([state["exp_avg_sq"] for state in states]),
+                [],
+                steps,
+                lr=learning_rate,
+                beta1=self.betas[0],
+                beta2=self.betas[1],
+                weight_decay=decay,
+                eps=eps,
+                amsgrad=False,
+                maximize=False,
+            )
+
+    def _moments_of(self, parameter: nn.Parameter) -> dict[str, torch.Tensor]:
+        if parameter not in self.moments:
+            self.moments[parameter] = {
+                "step": torch.zeros((), device=parameter.device),
+                "exp_avg": torch.zeros_like(parameter),
+                "exp_avg_sq": torch.zeros_like(parameter),
+            }
+        return self.moments[parameter]
 
     def zero_grad(self) -> None:
-        self.torch_optimizer.zero_grad(set_to_none=True)
+        for parameter in self.parameters:
+            parameter.grad = None
 
     @torch.no_grad()
     def mask_moments(self, parameter: nn.Parameter, mask: torch.Tensor) -> None:
         """Forget the moments of weights that were dropped."""
-        state = self.torch_optimizer.state[parameter]
+        self.change_moments(parameter, lambda moment: moment.mul_(mask))
+
+    @torch.no_grad()
+    def change_moments(
+        self, parameter: nn.Parameter, change: Callable[[torch.Tensor], torch.Tensor]
+    ) -> None:
+        """Replace both moments, where there are any, by what `change` makes of them."""
+        state = self.moments.get(parameter, {})
         for moment in ("exp_avg", "exp_avg_sq"):
-            state[moment].mul_(mask)
+            if moment in state:
+                state[moment] = change(state[moment])
 
     def state(self) -> dict[str, torch.Tensor]:
         """Moments and step counts as `<parameter>.<exp_avg | exp_avg_sq | step>`."""
         return {
             f"{name}.{key}": value
             for name, parameter in zip(self.names, self.parameters, strict=True)
-            for key, value in self.torch_optimizer.state[parameter].items()
+            for key, value in self.moments.get(parameter, {}).items()
         }
 
     def load_state(self, state: dict[str, torch.Tensor]) -> None:
         """Restore what `state` gave; KeyError names a parameter without moments."""
         for name, parameter in zip(self.names, self.parameters, strict=True):
-            self.torch_optimizer.state[parameter] = {
+            self.moments[parameter] = {
                 key: state[f"{name}.{key}"].to(parameter.device)
                 for key in ("step", "exp_avg", "exp_avg_sq")
             }
+
+
+def _local(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """This process's shares, where the tensors are shared; the kernel works on each alone."""
+    shares: Sequence[Any] = tensors
+    return [t.to_local() if hasattr(t, "to_local") else t for t in shares]

@@ -53,3 +53,13 @@ def flops_per_token(model: Model, nonzero_weights: int, sequence_length: int) ->
         attention=12 * layers * sequence_length * d,
         softmax=12 * layers * model.num_heads * sequence_length,
     )
+
+
+def palm_flops_per_token(model: Model, weights: int, sequence_length: int) -> int:
+    """FLOPs of training on one token as PaLM's report counts them (its appendix B).
+
+    Six for each of the decoder's ``weights`` and of the output layer's, and the attention's; no
+    softmax, and the embedding is a look-up. What model-FLOPs utilisation mostly stands for.
+    """
+    layers, d = model.num_hidden_layers, model.hidden_size
+    return 6 * (weights + model.vocab_size * d) + 12 * layers * sequence_length * d

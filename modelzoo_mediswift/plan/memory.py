@@ -14,6 +14,8 @@ _FLOAT = 4
 _HALF = 2
 _MASK = 1
 _TOKEN = 8
+# Positions whose logits exist at once, as in model/loss.py.
+LOSS_CHUNK = 1024
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,11 @@ class Memory:
     half_weights: int
     """The copies of the matrices that mixed precision multiplies."""
     activations: int
-    """Of one micro-batch, logits included."""
+    """What the backward pass of one micro-batch needs."""
     activations_per_sequence: int
     """The same for a single sequence; part of ``activations``."""
+    loss: int
+    """Logits of one chunk of positions, and the output layer's gradient from all chunks."""
 
     @property
     def total(self) -> int:
@@ -42,6 +46,7 @@ class Memory:
             + self.masks
             + self.half_weights
             + self.activations
+            + self.loss
         )
 
 
@@ -49,7 +54,8 @@ def training_memory(
     model: Model, counts: ParameterCounts, *, sequences: int, sequence_length: int, mixed: bool
 ) -> Memory:
     """Memory of one step with micro-batches of ``sequences`` x ``sequence_length`` tokens."""
-    per_token = activation_bytes_per_token(model, mixed=mixed)
+    per_token = saved_bytes_per_token(model, mixed=mixed)
+    tokens = sequences * sequence_length
     matrices = counts.paper + model.vocab_size * model.hidden_size
     return Memory(
         weights=_FLOAT * counts.total,
@@ -57,24 +63,37 @@ def training_memory(
         optimizer=2 * _FLOAT * counts.total,
         masks=_MASK * counts.masked_total,
         half_weights=_HALF * matrices if mixed else 0,
-        activations=per_token * sequences * sequence_length,
+        activations=per_token * tokens,
         activations_per_sequence=per_token * sequence_length,
+        loss=loss_bytes(model, tokens, mixed=mixed),
     )
 
 
-def activation_bytes_per_token(model: Model, *, mixed: bool) -> int:
-    """Bytes per token at the start of the backward pass, without dropout.
+def loss_bytes(model: Model, tokens: int, *, mixed: bool) -> int:
+    """Bytes of the chunked loss at its peak, beside what grows with the number of tokens.
 
-    The residual stream and the loss are float32 in any case; what goes into or comes out of a
-    matrix product is in half precision where ``mixed``.
+    A chunk's logits are float32; in mixed precision they are there in half precision too, and so
+    is their gradient. The output layer's gradient is summed in float32 over the chunks.
     """
-    # Logits, and the gradient of their log-softmax.
-    logits = (_HALF if mixed else _FLOAT) * model.vocab_size + _FLOAT * model.vocab_size
-    return saved_bytes_per_token(model, mixed=mixed) + logits
+    logits = (_FLOAT + (2 * _HALF if mixed else 0)) * model.vocab_size * min(tokens, LOSS_CHUNK)
+    summed = _FLOAT * model.vocab_size * model.hidden_size
+    product = (_HALF if mixed else 0) * model.vocab_size * model.hidden_size + summed
+    return logits + summed + product
+
+
+def fitting_micro_batch(memory: Memory, batch_size: int, budget: int) -> int:
+    """The largest divisor of ``batch_size`` sequences that ``budget`` bytes hold, at least 1."""
+    fixed = memory.total - memory.activations
+    most = max(1, (budget - fixed) // memory.activations_per_sequence)
+    return max(n for n in range(1, batch_size + 1) if batch_size % n == 0 and n <= most)
 
 
 def saved_bytes_per_token(model: Model, *, mixed: bool) -> int:
-    """Bytes per token that the forward pass keeps for the backward pass, without dropout."""
+    """Bytes per token that the forward pass keeps for the backward pass, without dropout.
+
+    The residual stream is float32 in any case; what goes into or comes out of a matrix product is
+    in half precision where ``mixed``.
+    """
     d, f = model.hidden_size, model.filter_size
     size = _HALF if mixed else _FLOAT
     # A projection keeps its input; in mixed precision each of q, k and v makes its own half copy.
@@ -89,7 +108,7 @@ def saved_bytes_per_token(model: Model, *, mixed: bool) -> int:
         + size * d  # input of the feed-forward block
         + 2 * size * f  # before and after GELU
     )
-    head = norm + size * d + _FLOAT * model.vocab_size  # input of the output layer; log-softmax
+    head = norm + _FLOAT * d  # gradient of the output layer's input
     return _TOKEN + model.num_hidden_layers * layer + head
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 
-from modelzoo_mediswift.plan.flops import Flops, flops_per_token
+from modelzoo_mediswift.plan.flops import Flops, flops_per_token, palm_flops_per_token
 from modelzoo_mediswift.plan.inputs import Config, Init
 from modelzoo_mediswift.plan.memory import Memory, checkpoint_bytes, training_memory
 from modelzoo_mediswift.plan.parameters import KindCount, count_parameters
@@ -41,6 +41,8 @@ class Plan:
     flops_per_token: Flops
     dense_flops_per_token: Flops
     """The same without masks."""
+    palm_flops_per_token: int
+    """Without masks, in PaLM's convention: what utilisation of a device mostly refers to."""
 
     micro_batch_size: int | None
     """Sequences per forward and backward pass."""
@@ -86,6 +88,7 @@ class Plan:
             "flops_ratio": self.flops_ratio,
             "flops_per_token": _flops_dict(self.flops_per_token),
             "flops_per_token_dense": _flops_dict(self.dense_flops_per_token),
+            "palm_flops_per_token": self.palm_flops_per_token,
             "micro_batch_size": self.micro_batch_size,
             "memory_bytes": _memory_dict(self.memory),
             "memory_bytes_float32": _memory_dict(self.memory_float32),
@@ -130,6 +133,7 @@ def make_plan(config: Config, sequence_length: int | None = None) -> Plan:
         regrowth_flops_per_token=round(2 * counts.regrowth),
         flops_per_token=flops_per_token(model, counts.paper_nonzero, length),
         dense_flops_per_token=flops_per_token(model, counts.paper, length),
+        palm_flops_per_token=palm_flops_per_token(model, counts.paper, length),
         micro_batch_size=micro_batch,
         memory=memory[init.precision is not None and init.precision.enabled],
         memory_float32=memory[False],

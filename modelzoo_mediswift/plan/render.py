@@ -4,7 +4,9 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import PurePath
+from types import MappingProxyType
 
+from modelzoo_mediswift.plan.devices import Estimate
 from modelzoo_mediswift.plan.flops import Flops
 from modelzoo_mediswift.plan.memory import Memory
 from modelzoo_mediswift.plan.plan import Plan
@@ -12,8 +14,12 @@ from modelzoo_mediswift.plan.plan import Plan
 _NONE = "-"
 
 
-def render_table(plans: Mapping[str, Plan], width: int | None = None) -> str:
-    """Text for ``{file: plan}``.
+def render_table(
+    plans: Mapping[str, Plan],
+    width: int | None = None,
+    estimates: Mapping[str, Estimate] = MappingProxyType({}),
+) -> str:
+    """Text for ``{file: plan}``, with the times of ``{file: estimate}``.
 
     Columns stand beside each other as far as ``width`` characters go (the terminal's, by
     default); the rest follow below.
@@ -21,7 +27,10 @@ def render_table(plans: Mapping[str, Plan], width: int | None = None) -> str:
     if width is None:
         width = shutil.get_terminal_size((100, 24)).columns
     names = _short_names(list(plans))
-    rows = [_rows(plan) for plan in plans.values()]
+    rows = [
+        _rows(plan) | (_estimate_rows(estimates[file]) if file in estimates else {})
+        for file, plan in plans.items()
+    ]
     labels = list(dict.fromkeys(label for cells in rows for label in cells))
     labels.sort(key=_order)
     label_width = max(map(len, labels), default=0)
@@ -39,7 +48,7 @@ def render_table(plans: Mapping[str, Plan], width: int | None = None) -> str:
     return "\n\n".join(blocks)
 
 
-_SECTIONS = ("Parameters", "Sparsity", "Training", "FLOPs", "Memory", "Checkpoint")
+_SECTIONS = ("Parameters", "Sparsity", "Training", "FLOPs", "Memory", "Checkpoint", "Time")
 
 
 def _order(label: str) -> int:
@@ -89,6 +98,15 @@ def _flops_rows(plan: Plan) -> dict[str, str]:
     if plan.regrowth_flops_per_token:
         share = plan.regrowth_flops_per_token / per_token.total
         rows["FLOPs: regrowth, beside the total"] = f"+{100 * share:.2f} %"
+    return rows
+
+
+def _estimate_rows(found: Estimate) -> dict[str, str]:
+    where = f"{found.count} x {found.device}"
+    rows = {f"Time: tokens/s, {where}": f"{found.tokens_per_second:,.0f} ({found.source})"}
+    if found.days is not None and found.kwh is not None:
+        rows[f"Time: days, {where}"] = f"{found.days:,.2f}"
+        rows[f"Time: energy, {where}"] = f"{found.kwh:,.1f} kWh"
     return rows
 
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from modelzoo_mediswift.report.beside_paper import beside_section
 from modelzoo_mediswift.report.costs import costs_section, paper_section, sparsity_section
 from modelzoo_mediswift.report.curves import training_sections
+from modelzoo_mediswift.report.differences import differences_section
 from modelzoo_mediswift.report.document import Block, Document, Paragraph, Section, Table
+from modelzoo_mediswift.report.json_values import integer
 from modelzoo_mediswift.report.properties import properties_table
 from modelzoo_mediswift.report.provenance import (
     configuration_section,
     corpus_section,
     data_section,
+    scalar,
 )
 from modelzoo_mediswift.report.quantities import (
     MISSING,
@@ -21,9 +25,11 @@ from modelzoo_mediswift.report.quantities import (
     duration,
     percent,
     power,
+    ratio,
 )
 from modelzoo_mediswift.report.run import FINE_TUNING, Run, total
 from modelzoo_mediswift.report.scores import newest_score, scores_section
+from modelzoo_mediswift.report.spent import spent_section
 
 
 def make_document(runs: Sequence[Run], corpus: Mapping[str, Any] | None) -> Document:
@@ -33,11 +39,14 @@ def make_document(runs: Sequence[Run], corpus: Mapping[str, Any] | None) -> Docu
         *training_sections(runs),
         sparsity_section(runs),
         costs_section(runs),
+        spent_section(runs),
         paper_section(runs),
+        beside_section(runs),
         scores_section(runs),
         corpus_section(corpus),
         data_section(runs),
         configuration_section(runs),
+        differences_section(runs),
         _notes(runs),
     ]
     names = ", ".join(run.name for run in runs)
@@ -61,7 +70,7 @@ def _summary(runs: Sequence[Run]) -> Section:
             "Of dense",
             "Training loss",
             "Validation loss",
-            "Task accuracy (majority guess)",
+            "Task score (majority guess)",
         ),
         tuple(_summary_row(run) for run in runs),
         text_columns=2,
@@ -82,7 +91,9 @@ def _summary(runs: Sequence[Run]) -> Section:
 def _summary_row(run: Run) -> tuple[str, ...]:
     score = newest_score(run)
     accuracy = MISSING
-    if score is not None:
+    if score is not None and score.micro_f1 is not None:
+        accuracy = f"{percent(score.micro_f1)} micro-F1 ({percent(score.majority_micro_f1)})"
+    elif score is not None:
         accuracy = f"{percent(score.accuracy)} ({percent(score.majority_accuracy)})"
     return (
         run.name,
@@ -114,14 +125,30 @@ def _steps(run: Run) -> str:
 
 
 def _revived(run: Run) -> str:
-    revived = run.log.origin.get("revived_weights")
-    return count(revived) if isinstance(revived, int) and revived else MISSING
+    revived = integer(run.log.origin.get("revived_weights"))
+    return count(revived) if revived else MISSING
+
+
+def _moved(run: Run) -> str:
+    """Of the revived weights, as the run record has it when the run has ended."""
+    moved = integer(run.record.get("revived_moved"))
+    revived = integer(run.log.origin.get("revived_weights"))
+    return MISSING if moved is None else f"{count(moved)} ({percent(ratio(moved, revived))})"
+
+
+def _revival_check(run: Run) -> str:
+    check = run.log.origin.get("revival_check")
+    if isinstance(check, dict):
+        return ", ".join(f"{key}: {scalar(value)}" for key, value in check.items())
+    return scalar(check)
 
 
 _WHAT: dict[str, Callable[[Run], str]] = {
     "Stage": lambda run: run.stage,
     "Started from": _started_from,
-    "Masked weights revived at zero": _revived,
+    "Masked weights revived": _revived,
+    "Of these not zero at the end": _moved,
+    "Check on reviving": _revival_check,
     "Parameters": lambda run: count(run.parameters),
     "Parameters that no mask holds at zero": lambda run: count(run.nonzero_parameters),
     "Weights of the decoder's matrices": lambda run: count(run.matrix_weights),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from modelzoo_mediswift.report import paper
@@ -19,6 +20,8 @@ from modelzoo_mediswift.report.run import (
 )
 from modelzoo_mediswift.report.scores import newest_score
 
+LAYER = re.compile(r"\.layers\.(\d+)\.")
+SHORT = re.compile(r"self_attn\.proj_|_dense_layer|ffn\.(?=ffn)|\.linear_layer|\.weight")
 FORMULA = (
     "Per token: 6 times the decoder's weights that are not masked (linear), 10 V d (vocabulary), "
     "12 L S d (attention), 12 L h S (softmax), with L layers of width d, h heads, sequences of S "
@@ -34,10 +37,30 @@ def sparsity_section(runs: Sequence[Run]) -> Section | None:
         return None
     header = ("Run", "Layer kind", "Weights", "Not masked", "Zeros")
     blocks: list[Block] = [Table("Masks by kind of layer", header, tuple(rows), text_columns=2)]
+    blocks += [table for run in runs if (table := _by_layer(run)) is not None]
     dense = [run.name for run in runs if not run.levels]
     if dense:
         blocks.append(Paragraph(f"Without masks: {', '.join(dense)}."))
     return Section("Sparsity", tuple(blocks))
+
+
+def _by_layer(run: Run) -> Table | None:
+    """Fractions of zeros, a row for each layer and a column for each kind of matrix."""
+    cells: dict[int, dict[str, str]] = {}
+    for name, kept, size in run.masks:
+        found = LAYER.search(name)
+        if found:
+            kind = SHORT.sub("", name[found.end() :]) or name[found.end() :]
+            cells.setdefault(int(found[1]), {})[kind] = percent(1 - kept / size, 2)
+    kinds = list(dict.fromkeys(kind for row in cells.values() for kind in row))
+    if not kinds:
+        return None
+    when = " at first" if run.levels_change else ""
+    rows = tuple(
+        (str(layer), *(row.get(kind, "dense") for kind in kinds))
+        for layer, row in sorted(cells.items())
+    )
+    return Table(f"Zeros by layer: {run.name}{when}", ("Layer", *kinds), rows)
 
 
 def _sparsity_rows(run: Run) -> list[tuple[str, ...]]:

@@ -30,6 +30,8 @@ class Series:
     y: tuple[float, ...]
     colour: int
     dashed: bool = False
+    labels: tuple[str, ...] = ()
+    """Written beside the points; for names that are in this code, not from outside."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class Figure:
     """Whether the vertical axis begins at 0."""
     top: float | None = None
     """Where the vertical axis ends, if not at the highest point."""
+    scatter: bool = False
+    """Whether points are drawn, not lines, over a logarithmic horizontal axis."""
 
 
 @dataclass(frozen=True)

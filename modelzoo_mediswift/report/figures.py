@@ -6,7 +6,7 @@ import io
 import re
 from typing import TYPE_CHECKING, Any
 
-from modelzoo_mediswift.report.document import Figure
+from modelzoo_mediswift.report.document import Figure, Series
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,6 +19,7 @@ COLOURS = (
 )
 FOREGROUND = "#010203"  # no other colour in a plot; becomes the page's own
 SIZE = (5.0, 2.8)  # inches of 72 points
+SCATTER_SIZE = (5.0, 4.4)
 STYLE: Any = {  # matplotlib's stubs take literal keys alone
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -50,7 +51,7 @@ def draw(figure: Figure, key: str) -> str:
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # the user's own style would change the bytes
         matplotlib.rcParams.update(STYLE | {"svg.hashsalt": key})
-        plot = Plot(figsize=SIZE, layout="constrained")
+        plot = Plot(figsize=SCATTER_SIZE if figure.scatter else SIZE, layout="constrained")
         FigureCanvasSVG(plot)
         axes = plot.add_subplot()
         _plot(axes, figure)
@@ -62,6 +63,9 @@ def draw(figure: Figure, key: str) -> str:
 
 def _plot(axes: Axes, figure: Figure) -> None:
     for series in figure.series:
+        if figure.scatter:
+            _scatter(axes, series)
+            continue
         axes.plot(
             series.x,
             series.y,
@@ -78,8 +82,23 @@ def _plot(axes: Axes, figure: Figure) -> None:
     axes.set_xlabel(figure.x_label)
     axes.set_ylabel(figure.y_label)
     axes.grid(color="#808080", alpha=0.25, linewidth=0.6)
+    if figure.scatter:
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(_nothing)
     axes.xaxis.set_major_formatter(_plain)
     axes.yaxis.set_major_formatter(_plain)
+
+
+def _scatter(axes: Axes, series: Series) -> None:
+    marker = "D" if series.dashed else "o"
+    shade = colour(series.colour)
+    axes.plot(series.x, series.y, color=shade, linestyle="", marker=marker, markersize=5)
+    for x, y, label in zip(series.x, series.y, series.labels, strict=False):
+        axes.annotate(label, (x, y), (4, 3), textcoords="offset points", fontsize=5)
+
+
+def _nothing(value: float, position: float) -> str:
+    return ""
 
 
 def _plain(value: float, position: float) -> str:

@@ -103,7 +103,7 @@ def to_html(document: Document) -> str:
 
 
 def _escape(text: str) -> str:
-    return html.escape(text).replace(" %", "&nbsp;%")
+    return html.escape(text).replace(" %", "&#160;%")
 
 
 def _section(section: Section, key: str) -> str:

@@ -6,18 +6,27 @@ import re
 import statistics
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePath
+from typing import Any
 
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.report.evaluations import Score, read_evaluations
-from modelzoo_mediswift.report.json_values import integer, number, pick, printable, text
+from modelzoo_mediswift.report.json_values import (
+    integer,
+    number,
+    parse_object,
+    pick,
+    printable,
+    text,
+)
 from modelzoo_mediswift.report.log import EvalPoint, Log, TrainPoint, read_log
 from modelzoo_mediswift.report.quantities import ratio
 
 PRETRAINING = "pre-training"
 FINE_TUNING = "fine-tuning"
+RECORD_FILE = "run_record.json"
 EVENTS_DIR = "events"  # where TensorBoard's files lie
 FLOPS_TERMS = ("linear", "vocabulary", "attention", "softmax")
 PER_SEQUENCE_TERMS = ("attention", "softmax")  # a token's cost grows with its sequence's length
@@ -49,6 +58,8 @@ class Run:
     scores: tuple[Score, ...]
     notes: tuple[str, ...]
     """What could not be read."""
+    record: dict[str, Any] = field(default_factory=dict)
+    """run_record.json; empty for a run from before there was one."""
 
     @property
     def stage(self) -> str:
@@ -85,11 +96,31 @@ class Run:
         return self._plan("batch_size")
 
     @property
+    def _recorded_steps(self) -> int:
+        """Steps that run_record.json counts, those done twice twice."""
+        sessions = self.record.get("sessions")
+        ends = [
+            (integer(pick(session, "first_step")), integer(pick(session, "last_step")))
+            for session in (sessions if isinstance(sessions, list) else [])
+        ]
+        return sum(last - first for first, last in ends if first is not None and last is not None)
+
+    @property
     def tokens_per_step(self) -> int | None:
-        """Padding included."""
+        """Padding included; the mean, where batches were cut to their longest sequence."""
+        tokens, steps = self.spent("tokens"), self._recorded_steps
+        if self.spent("padding_tokens") is not None and tokens and steps:
+            return round(tokens / steps)
         if self.batch_size is None or self.sequence_length is None:
             return None
         return self.batch_size * self.sequence_length
+
+    def spent(self, key: str) -> float | None:
+        """A number of run_record.json, summed over the run's starts."""
+        sessions = self.record.get("sessions")
+        values = [number(pick(s, key)) for s in sessions] if isinstance(sessions, list) else []
+        known = [value for value in values if value is not None]
+        return sum(known) if known else None
 
     @property
     def tokens(self) -> int | None:
@@ -133,16 +164,23 @@ class Run:
         """FLOPs in units of the dense model's."""
         return ratio(total(self.flops_per_token), total(self.dense_flops_per_token))
 
-    @cached_property
-    def levels(self) -> tuple[Level, ...]:
-        """Sparsity of the masks that the run started with, by kind: all layers in one."""
-        sums: dict[str, tuple[int, int]] = {}
+    @property
+    def masks(self) -> list[tuple[str, int, int]]:
+        """Name, weights kept and weights of each masked parameter, when the run started."""
+        found = []
         masks = self.log.facts.get("sparsity")
         for mask in masks if isinstance(masks, list) else []:
             name, kept = text(pick(mask, "name")), integer(pick(mask, "kept"))
             size = integer(pick(mask, "total"))
-            if name is None or kept is None or not size:
-                continue
+            if name is not None and kept is not None and size:
+                found.append((name, kept, size))
+        return found
+
+    @cached_property
+    def levels(self) -> tuple[Level, ...]:
+        """Sparsity of the masks that the run started with, by kind: all layers in one."""
+        sums: dict[str, tuple[int, int]] = {}
+        for name, kept, size in self.masks:
             kind = re.sub(r"\.layers\.\d+\.", ".layers.*.", name)
             before = sums.get(kind, (0, 0))
             sums[kind] = (before[0] + kept, before[1] + size)
@@ -227,8 +265,23 @@ def _times(flops: Flops | None, tokens: int | None) -> Flops | None:
     return {term: value * tokens for term, value in flops.items()}
 
 
-def read_runs(folders: Sequence[Path]) -> list[Run]:
-    """Read the runs in these model_dirs. Raises UserError for a folder that is none."""
+def pretrained_weights(run: Run, runs: Sequence[Run]) -> float | None:
+    """The size in the paper's tables: weights of the decoder's matrices without zeros, in
+    pre-training; None for a fine-tuned run whose origin is not among `runs`."""
+    origin = run if run.stage == PRETRAINING else parent(run, runs)
+    if origin is None or origin.matrix_weights is None or not origin.flops_per_token:
+        return None
+    density = ratio(
+        origin.flops_per_token["linear"], (origin.dense_flops_per_token or {})["linear"]
+    )
+    return None if density is None else origin.matrix_weights * density
+
+
+def read_runs(folders: Sequence[Path], evaluations: Sequence[Path] = ()) -> list[Run]:
+    """Read the runs in these model_dirs, with scores from their own folders and `evaluations`.
+
+    Raises UserError for a folder that is none.
+    """
     logs = {}
     for folder in folders:
         if folder.resolve() in logs:
@@ -237,10 +290,18 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
     counts = Counter(resolved.name for resolved in logs)
     runs = []
     for folder, (resolved, log) in zip(folders, logs.items(), strict=True):
-        scores, notes = read_evaluations(folder)
+        scores, notes = read_evaluations(folder, evaluations)
         name = resolved.name if counts[resolved.name] == 1 else str(folder)
-        runs.append(Run(folder, printable(name), log, scores, (*log.notes, *notes)))
+        record = _read_record(folder / RECORD_FILE)
+        runs.append(Run(folder, printable(name), log, scores, (*log.notes, *notes), record))
     return runs
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    try:
+        return parse_object(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
 
 
 def parent(run: Run, runs: Sequence[Run]) -> Run | None:

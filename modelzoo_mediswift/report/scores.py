@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from modelzoo_mediswift.report.document import Paragraph, Section, Table
+from modelzoo_mediswift.report.document import Block, Paragraph, Section, Table
 from modelzoo_mediswift.report.evaluations import Score
 from modelzoo_mediswift.report.quantities import MISSING, count, percent
 from modelzoo_mediswift.report.run import FINE_TUNING, Run
@@ -14,6 +14,12 @@ EXPLANATION = (
     "the greedily generated answer, and counts what it cannot read as wrong. Intervals are 95 % "
     "Wilson intervals: a difference between scores whose intervals overlap may be chance. The "
     "majority guess always gives the most frequent label."
+)
+
+EXPLANATION_SEVERAL = (
+    "Micro-F1 is over all pairs of example and label, as in the paper; BLUE's is the harmonic mean "
+    "of precision and recall, each averaged over examples. Constrained answers are decoded among "
+    "the sets of labels and can always be read."
 )
 
 
@@ -37,7 +43,18 @@ def scores_section(runs: Sequence[Run]) -> Section | None:
     rows = [(run, score) for run in runs for score in run.scores]
     if not rows:
         return None
-    table = Table(
+    single = [(run, score) for run, score in rows if score.micro_f1 is None]
+    several = [(run, score) for run, score in rows if score.micro_f1 is not None]
+    blocks: list[Block] = []
+    if single:
+        blocks += [_single(single), Paragraph(EXPLANATION)]
+    if several:
+        blocks += [_several(several), Paragraph(EXPLANATION_SEVERAL)]
+    return Section("Task scores", tuple(blocks))
+
+
+def _single(rows: Sequence[tuple[Run, Score]]) -> Table:
+    return Table(
         "Scores",
         (
             "Run",
@@ -55,7 +72,46 @@ def scores_section(runs: Sequence[Run]) -> Section | None:
         tuple(_row(run, score) for run, score in rows),
         text_columns=5,
     )
-    return Section("Task scores", (table, Paragraph(EXPLANATION)))
+
+
+def _several(rows: Sequence[tuple[Run, Score]]) -> Table:
+    return Table(
+        "Scores where an example may have several labels",
+        (
+            "Run",
+            "Checkpoint",
+            "Fine-tuning",
+            "Task",
+            "Answer by",
+            "Examples",
+            "Micro-F1",
+            "BLUE's example-based F1",
+            "Macro-F1",
+            "All labels right",
+            "95 % interval",
+            "Parse failures",
+            "Majority guess, micro-F1",
+        ),
+        tuple(
+            (
+                run.name,
+                score.checkpoint,
+                moment(run, score),
+                f"{score.task}, {score.split}",
+                score.how,
+                count(score.num_examples),
+                percent(score.micro_f1),
+                percent(score.example_based_f1),
+                percent(score.macro_f1),
+                percent(score.exact_match),
+                _between(score.exact_interval),
+                count(score.parse_failures),
+                percent(score.majority_micro_f1),
+            )
+            for run, score in rows
+        ),
+        text_columns=5,
+    )
 
 
 def _row(run: Run, score: Score) -> tuple[str, ...]:
@@ -77,9 +133,13 @@ def _row(run: Run, score: Score) -> tuple[str, ...]:
 
 def interval(score: Score) -> str:
     """57.1 to 64.9 %"""
-    if score.interval is None:
+    return _between(score.interval)
+
+
+def _between(bounds: tuple[float, float] | None) -> str:
+    if bounds is None:
         return MISSING
-    low, high = score.interval
+    low, high = bounds
     return f"{100 * low:.1f} to {percent(high)}"
 
 

@@ -110,9 +110,11 @@ def _task_lines(task: str, runs: Sequence[Run]) -> list[str]:
             run.name,
             "before fine-tuning" if (when := moment(run, score)) == "before" else when,
             score.how if score.split == "test" else f"{score.how}, {score.split}",
-            percent(score.accuracy),
-            f"({interval(score)})",
-            f"majority {percent(score.majority_accuracy)}",
+            percent(score.headline),
+            f"({interval(score)})" if score.micro_f1 is None else "micro-F1",
+            f"majority {percent(score.majority_accuracy)}"
+            if score.micro_f1 is None
+            else f"majority {percent(score.majority_micro_f1)}",
         )
         for run in runs
         for score in run.scores

@@ -105,8 +105,9 @@ class Masking:
                 continue
             if parameter.algorithm.needs_gradient(step):
                 self._gradients[parameter.name] = gradient.clone()
-            gradients.append(gradient)
-            masks.append(parameter.mask)
+            if gradient.shape == parameter.mask.shape:  # else it is of the non-zeros alone
+                gradients.append(gradient)
+                masks.append(parameter.mask)
         if gradients:
             torch._foreach_mul_(gradients, masks)
 

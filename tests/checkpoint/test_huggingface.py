@@ -155,6 +155,8 @@ def test_the_card_states_facts(exported):
     assert "n tokens | 12,345" in card
     assert "9,216 of 12,288 weights in 4 matrices (75.0%)" in card
     assert "## Ethical considerations" in card
+    assert "## Intended use" in card
+    assert "None of this checkpoint were found beside it." in card
     assert ("<|prompt_3|>" in card) == bool(ours.num_virtual_tokens)
 
 
@@ -223,3 +225,44 @@ def test_masked_weights_must_be_zero():
 def test_no_folder(tmp_path):
     with pytest.raises(UserError, match="no such folder"):
         read_folder(tmp_path / "none")
+
+
+def test_the_card_holds_scores_and_the_run_record(tmp_path):
+    path, tokenizer, _ = saved(tmp_path, N_VIRTUAL)
+    (path.parent / "evaluations").mkdir()
+    hoc = {"num_examples": 315, "micro_f1": 0.625, "example_based_f1": 0.5}
+    content = {"task": "hoc", "split": "test", "checkpoint": str(path)}
+    (path.parent / "evaluations" / "a.json").write_text(
+        json.dumps({**content, "scores": {"constrained": hoc}})
+    )
+    session = {"wall_seconds": 10.5, "tokens": 2000, "flops": 1.5e9, "energy_joules": {"NVML": 7.0}}
+    record = {"seed": 3, "masks_sha256": "ab", "revived_weights": 9216}
+    (path.parent / "run_record.json").write_text(
+        json.dumps({**record, "sessions": [session, session]})
+    )
+    arguments = ["export", str(path), str(tmp_path / "hf"), "--tokenizer", str(tokenizer)]
+    assert main(arguments) == 0
+    card = (tmp_path / "hf" / "README.md").read_text()
+    for line in (
+        "by constrained: micro-F1 62.5%, BLUE's example-based F1 50.0% on 315 examples",
+        "| seed | 3 |",
+        "| masks sha256 | ab |",
+        "| revived weights | 9,216 |",
+        "| wall seconds | 21.0 |",
+        "| tokens | 4,000 |",
+        "| flops | 3e+09 |",
+        "| energy, NVML | 14 J |",
+    ):
+        assert line in card
+
+
+def test_the_card_says_where_the_prompt_stands(tmp_path):
+    path, tokenizer, _ = saved(tmp_path, N_VIRTUAL)
+    checkpoint = load_checkpoint(path)
+    checkpoint.data["example_layout"] = {"prompt_position": "before"}
+    save_checkpoint(checkpoint, path.parent)
+    arguments = ["export", str(path), str(tmp_path / "hf"), "--tokenizer", str(tokenizer)]
+    assert main(arguments) == 0
+    card = (tmp_path / "hf" / "README.md").read_text()
+    assert "before the source" in card
+    assert "<|prompt_3|> SOURCE" in card

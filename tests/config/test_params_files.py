@@ -8,11 +8,12 @@ import pytest
 
 from modelzoo_mediswift.config.callbacks import LoadCheckpointStates
 from modelzoo_mediswift.config.dump import to_yaml
-from modelzoo_mediswift.config.fine_tuning import DensifyOnLoad
+from modelzoo_mediswift.config.fine_tuning import DensifyOnLoad, EarlyStopping
 from modelzoo_mediswift.config.load import load_config, load_stages, parse_config
 from modelzoo_mediswift.config.model import TruncatedNormal
 from modelzoo_mediswift.config.optimizer import AdamW, CosineDecayLR, LinearLR, SequentialLR
 from modelzoo_mediswift.config.sparsity import SparsityConfig
+from modelzoo_mediswift.config.sweep import load_sweep
 from modelzoo_mediswift.config.trainer import TrainerConfig
 
 PARAMS = Path(__file__).parents[2] / "params"
@@ -48,6 +49,31 @@ def test_every_file_loads_and_survives_the_round_trip(path: Path) -> None:
     assert len(stages) == (1 if path in SINGLE else 3)
     for config in stages:
         assert parse_config(to_yaml(config)) == config
+
+
+# Appendix A.2 and A.3.
+PAPER_GRIDS = {
+    "pubmedqa_xl_s75": ("accuracy", (8, 16, 32, 64), (2e-4, 1e-4, 5e-5, 2.5e-5)),
+    "hoc_xl_s75": ("micro_f1", (16, 32, 64), (8e-5, 4e-5, 2e-5, 1e-5)),
+}
+
+
+@pytest.mark.parametrize("name", PAPER_GRIDS)
+def test_grids_of_the_paper(name: str) -> None:
+    sweep = load_sweep(PARAMS / f"sweeps/{name}.yaml")
+    assert (sweep.metric, sweep.batch_size, sweep.learning_rate) == PAPER_GRIDS[name]
+    assert len(sweep.seeds) == 3
+    assert (sweep.warmup, sweep.final_rate) == (0.1, 0.1)
+
+
+def test_every_sweep_varies_a_file_that_is_there() -> None:
+    paths = sorted((PARAMS / "sweeps").glob("*.yaml"))
+    assert len(paths) == 3
+    for path in paths:
+        sweep = load_sweep(path)
+        config = load_stages(PARAMS.parent / sweep.params)[(sweep.stage or 1) - 1]
+        assert config.init.callback(EarlyStopping) is not None
+        assert config.init.loop.num_epochs is not None
 
 
 def test_the_stages_of_the_recipes() -> None:

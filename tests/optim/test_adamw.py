@@ -1,4 +1,6 @@
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -41,13 +43,24 @@ def test_update_by_hand(eps):
 
 def test_decay_is_for_matrices_only():
     model = nn.Sequential(nn.Embedding(3, 2), nn.LayerNorm(2), nn.Linear(2, 2))
-    groups = AdamW(
-        model, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1
-    ).torch_optimizer.param_groups
-    assert [(g["weight_decay"], [tuple(p.shape) for p in g["params"]]) for g in groups] == [
-        (0.1, [(3, 2), (2, 2)]),
-        (0.0, [(2,), (2,), (2,)]),
-    ]
+    optimizer = AdamW(model, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
+    shapes = {decay: [tuple(p.shape) for p in ps] for decay, ps in optimizer.decay.items()}
+    assert shapes == {0.1: [(3, 2), (2, 2)], 0.0: [(2,), (2,), (2,)]}
+
+
+def test_an_optimizer_does_not_need_the_compiler():
+    """Which takes a second to import."""
+    code = """
+import sys, torch
+from modelzoo_mediswift.optim.adamw import AdamW
+model = torch.nn.Linear(2, 2)
+optimizer = AdamW(model, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
+model(torch.ones(2)).sum().backward()
+optimizer.step(0, 0.1)
+optimizer.zero_grad()
+sys.exit("torch._dynamo" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_state_round_trip_continues_identically():

@@ -4,8 +4,9 @@ from typing import Any
 import pytest
 
 from modelzoo_mediswift.plan.memory import (
-    activation_bytes_per_token,
     checkpoint_bytes,
+    fitting_micro_batch,
+    loss_bytes,
     saved_bytes_per_token,
     training_memory,
 )
@@ -24,7 +25,7 @@ def test_state_by_hand(model: Make, block: type) -> None:
     assert memory.masks == 384
     assert memory.half_weights == 0
     assert memory.activations == 3 * memory.activations_per_sequence
-    assert memory.total == 16 * 556 + 384 + memory.activations
+    assert memory.total == 16 * 556 + 384 + memory.activations + memory.loss
     assert checkpoint_bytes(counts) == 12 * 556 + 384
 
 
@@ -40,23 +41,44 @@ def test_saved_bytes_by_hand(model: Make) -> None:
 
     Layer: two norms of 16 + 8, input of q, k, v 16, q, k, v 48, softmax 8, input of the output
     projection 16, input of the feed-forward block 16, around GELU 128: 280. Beside the layers:
-    token id 8, last norm 24, input of the output layer 16, log-softmax 40.
+    token id 8, last norm 24, gradient of the output layer's input 16.
     """
-    assert saved_bytes_per_token(model(), mixed=False) == 2 * 280 + 8 + 24 + 16 + 40
-    # In half precision: 2 * 24 + 3 copies of 8, 24, 8, 8, 8, 64 = 184 in a layer; 8 + 24 + 8 + 40.
-    assert saved_bytes_per_token(model(), mixed=True) == 2 * 184 + 80
-    # At the start of the backward pass there are logits and a gradient of 10 words each, too.
-    assert activation_bytes_per_token(model(), mixed=False) == 648 + 40 + 40
-    assert activation_bytes_per_token(model(), mixed=True) == 448 + 20 + 40
+    assert saved_bytes_per_token(model(), mixed=False) == 2 * 280 + 8 + 24 + 16
+    # In half precision: 2 * 24 + 3 copies of 8, 24, 8, 8, 8, 64 = 184 in a layer.
+    assert saved_bytes_per_token(model(), mixed=True) == 2 * 184 + 8 + 24 + 16
+
+
+def test_loss_by_hand(model: Make) -> None:
+    """10 words, d = 4: logits of the positions of a chunk, and two gradients of 10 x 4."""
+    assert loss_bytes(model(), 15, mixed=False) == 4 * 10 * 15 + 2 * 4 * 40
+    assert loss_bytes(model(), 5000, mixed=False) == 4 * 10 * 1024 + 2 * 4 * 40
+    assert loss_bytes(model(), 15, mixed=True) == (4 + 2 + 2) * 10 * 15 + (4 + 4 + 2) * 40
+
+
+def test_the_chunk_is_the_loss_functions(model: Make) -> None:
+    from modelzoo_mediswift.model.loss import CHUNK
+    from modelzoo_mediswift.plan.memory import LOSS_CHUNK
+
+    assert CHUNK == LOSS_CHUNK
+
+
+def test_micro_batch_that_fits(model: Make) -> None:
+    counts = count_parameters(model(), [])
+    memory = training_memory(model(), counts, sequences=12, sequence_length=5, mixed=False)
+    fixed, each = memory.total - memory.activations, memory.activations_per_sequence
+    assert fitting_micro_batch(memory, 12, fixed + 12 * each) == 12
+    assert fitting_micro_batch(memory, 12, fixed + 12 * each - 1) == 6
+    assert fitting_micro_batch(memory, 12, fixed + 5 * each) == 4
+    assert fitting_micro_batch(memory, 12, 0) == 1
 
 
 @pytest.mark.parametrize("mixed", [False, True])
 def test_autograd_saves_as_many_bytes(model: Make, mixed: bool) -> None:
     """Against what PyTorch keeps for the backward pass of the real model."""
     import torch
-    import torch.nn.functional as F
 
     from modelzoo_mediswift.model.gpt3 import GPT3
+    from modelzoo_mediswift.model.loss import LossModule
 
     shape = model(
         vocab_size=200, max_position_embeddings=64, hidden_size=32, num_heads=4, filter_size=128
@@ -85,8 +107,7 @@ def test_autograd_saves_as_many_bytes(model: Make, mixed: bool) -> None:
             torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
             torch.autocast("cpu", torch.bfloat16, enabled=mixed),
         ):
-            logits = net(ids)
-            F.cross_entropy(logits.flatten(0, 1).float(), ids.flatten())
+            LossModule(net)(ids, ids.flatten())
         return sum(storage.nbytes() for storage in kept.values())
 
     # The difference leaves out what does not grow with the batch: half-precision weights.

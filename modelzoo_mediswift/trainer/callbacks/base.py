@@ -19,7 +19,8 @@ class Run:
     log_every: int
     flops_per_token: float | None = None  # training, by the paper's formula
     dense_flops_per_token: float | None = None  # what a dense device executes for it
-    peak_flops: float | None = None  # of the device, where known
+    palm_flops_per_token: float | None = None  # the same as PaLM's report counts it
+    peak_flops: float | None = None  # of all devices, where known
     facts: dict[str, Any] = field(default_factory=dict)
 
 

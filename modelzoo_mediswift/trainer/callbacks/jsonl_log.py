@@ -50,6 +50,8 @@ class JsonLog(Callback):
             grad_norm=result.grad_norm,
             tokens_per_second=round(self.rate.tokens_per_second, 1),
             mfu=self.rate.mfu,
+            mfu_palm=self.rate.palm_mfu,
+            flops_saved=self.rate.flops_saved,
             **self._levels(result.step),
         )
         self.rate.restart()

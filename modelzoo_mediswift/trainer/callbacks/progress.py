@@ -41,8 +41,14 @@ class ProgressLogger(Callback):
             self.rate.restart()
 
     def _speed(self) -> str:
-        speed = f"{self.rate.tokens_per_second:,.0f} tokens/s"
-        return speed if self.rate.mfu is None else f"{speed}, MFU {self.rate.mfu:.1%}"
+        parts = [f"{self.rate.tokens_per_second:,.0f} tokens/s"]
+        if self.rate.mfu is not None:
+            parts.append(f"MFU {self.rate.mfu:.1%}")
+        if self.rate.palm_mfu is not None:
+            parts.append(f"{self.rate.palm_mfu:.1%} by PaLM's count")
+        if self.rate.flops_saved:
+            parts.append(f"{self.rate.flops_saved:.2e} FLOPs saved by sparsity")
+        return ", ".join(parts)
 
     def on_evaluate(self, step: int, name: str, result: EvalResult) -> None:
         self._say(

@@ -42,6 +42,8 @@ class TensorBoardLogger(Callback):
             "model_wise_grad_norm": result.grad_norm,
             "tokens_per_second": self.rate.tokens_per_second,
             "mfu": self.rate.mfu,
+            "mfu_palm": self.rate.palm_mfu,
+            "flops_saved": self.rate.flops_saved,
         }
         for level in self.sparsity(result.step) if self.sparsity else ():
             scalars[f"sparsity/{level.name}/target"] = level.target

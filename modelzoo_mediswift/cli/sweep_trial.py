@@ -1,0 +1,184 @@
+"""One run of a sweep: train a point of the grid, and score what validation likes best of it."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modelzoo_mediswift.build import build_fit
+from modelzoo_mediswift.build_data import open_data
+from modelzoo_mediswift.checkpoint.directory import list_checkpoints
+from modelzoo_mediswift.cli import evaluate, recipe
+from modelzoo_mediswift.config.fine_tuning import EarlyStopping
+from modelzoo_mediswift.config.load import load_config, load_stages
+from modelzoo_mediswift.config.sweep import SweepConfig
+from modelzoo_mediswift.config.trainer import TrainerConfig
+from modelzoo_mediswift.engine.base import EvalResult, NonFiniteLoss
+from modelzoo_mediswift.errors import UserError
+from modelzoo_mediswift.sweep.grid import Point
+from modelzoo_mediswift.tasks.registry import TASKS
+from modelzoo_mediswift.trainer.callbacks.base import Callback
+from modelzoo_mediswift.trainer.early_stopping import best_checkpoint, read
+
+Report = Callable[[int, float], bool]
+"""Takes an epoch and its monitored value, the larger the better; says whether to go on."""
+
+
+class Hopeless(Exception):
+    """The run was given up; the text says why."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    checkpoint: Path
+    """The best."""
+    watched: float
+    """Its monitored value, the larger the better."""
+
+
+class _Watch(Callback):
+    """Reports each evaluation of the first validation set."""
+
+    def __init__(self, monitor: str, steps_per_epoch: int, report: Report) -> None:
+        self.monitor, self.steps_per_epoch, self.report = monitor, steps_per_epoch, report
+        self.seen = 0
+
+    def on_evaluate(self, step: int, name: str, result: EvalResult) -> None:
+        if step <= self.seen:  # before the first step, or another validation set
+            return
+        self.seen = step
+        value = -result.loss if self.monitor == "loss" else result.accuracy
+        epoch = -(-step // self.steps_per_epoch)
+        if not self.report(epoch, value):
+            raise Hopeless(f"pruned after {epoch}")
+
+
+def base_config(sweep: SweepConfig) -> TrainerConfig:
+    """The file that the sweep varies; raises UserError if it lacks what a sweep needs."""
+    config = _load(sweep, {})
+    if config.fit is None or config.init.callback(EarlyStopping) is None:
+        raise UserError(f"{sweep.params}: a sweep needs trainer.fit and the callback EarlyStopping")
+    if config.init.loop.num_epochs is None or config.init.loop.max_steps is not None:
+        raise UserError(f"{sweep.params}: a sweep needs loop.num_epochs, and no max_steps")
+    return config
+
+
+def point_config(sweep: SweepConfig, point: Point) -> tuple[TrainerConfig, int]:
+    """The run of a point, and its steps per epoch.
+
+    The schedule follows from the batch size: linear warm-up, then a cosine (paper, appendix A.2).
+    """
+    base = base_config(sweep)
+    assert base.fit is not None
+    assert base.init.loop.num_epochs is not None
+    size, peak = point.configuration
+    samples = len(open_data(base.fit.train_dataloader, base.init.model))
+    per_epoch = samples // size // base.init.loop.grad_accum_steps
+    if per_epoch == 0:
+        raise UserError(f"{sweep.params}: {samples} sequences make no batch of {size}")
+    total = per_epoch * base.init.loop.num_epochs
+    warmup = max(1, round(sweep.warmup * total))
+    rise = {"initial_learning_rate": 0.0, "end_learning_rate": peak, "total_iters": warmup}
+    fall = {
+        "initial_learning_rate": peak,
+        "end_learning_rate": peak * sweep.final_rate,
+        "total_iters": max(1, total - warmup),
+    }
+    schedule = {"schedulers": [{"LinearLR": rise}, {"CosineDecayLR": fall}]}
+    overrides: dict[str, object] = {
+        "trainer.init.seed": point.seed,
+        "trainer.init.model_dir": str(run_folder(sweep, point)),
+        "trainer.init.schedulers": [{"SequentialLR": schedule}],
+        "trainer.init.loop.eval_frequency": per_epoch,
+        "trainer.init.checkpoint.steps": per_epoch,
+        "trainer.fit.train_dataloader.batch_size": size,
+        "trainer.fit.train_dataloader.shuffle_seed": point.seed,
+    }
+    return _load(sweep, overrides), per_epoch
+
+
+def _load(sweep: SweepConfig, overrides: dict[str, object]) -> TrainerConfig:
+    """The swept file, or the stage of a recipe, which starts where the one before ended."""
+    path = Path(sweep.params)
+    if sweep.stage is None:
+        return load_config(path, overrides)
+    stages = recipe.make_stages(load_stages(path), path)
+    if sweep.stage > len(stages):
+        raise UserError(f"sweep.stage: {path} has {len(stages)} stages, got {sweep.stage}")
+    before = recipe.stages_before(stages, sweep.stage)
+    config = recipe.start_from(stages[sweep.stage - 1].config, before)
+    start = config.fit.ckpt_path if config.fit else None
+    if not isinstance(start, str):
+        raise UserError(f"{path}: the stages before stage {sweep.stage} are not done; run them")
+    return load_stages(path, {**overrides, "trainer.fit.ckpt_path": start})[sweep.stage - 1]
+
+
+def run_folder(sweep: SweepConfig, point: Point) -> Path:
+    return Path(sweep.folder) / "runs" / point.name
+
+
+def train_point(sweep: SweepConfig, point: Point, device: str, report: Report) -> Trained:
+    """Train, or go on training. Raises Hopeless if `report` says so or the loss is not finite."""
+    config, per_epoch = point_config(sweep, point)
+    folder = run_folder(sweep, point)
+    stopping = config.init.callback(EarlyStopping)
+    assert stopping is not None
+    sign = -1.0 if stopping.monitor == "loss" else 1.0
+    job = build_fit(config, device, resume=True)
+    start = job.trainer.run.start_step
+    for step, value in read(folder).get("history", []):
+        if step <= start:  # what an earlier worker saw, and was allowed to go on after
+            report(-(-step // per_epoch), sign * value)
+    job.trainer.callbacks = [
+        *job.trainer.callbacks,
+        _Watch(stopping.monitor, per_epoch, report),
+    ]
+    try:
+        if not job.finished:
+            job.run()
+    except NonFiniteLoss as error:
+        raise Hopeless("diverged") from error
+    best = best_checkpoint(folder)
+    assert best is not None, "the run has evaluated after every epoch"
+    for path in list_checkpoints(folder):
+        if path != best:
+            shutil.rmtree(path)
+    return Trained(best, sign * float(read(folder)["best"]["value"]))
+
+
+def forget_checkpoints(sweep: SweepConfig, point: Point) -> None:
+    """Free the disk of a run that was given up."""
+    for path in list_checkpoints(run_folder(sweep, point)):
+        shutil.rmtree(path)
+
+
+def score(sweep: SweepConfig, checkpoint: Path, split: str, device: str) -> float:
+    """The sweep's metric as `mediswift evaluate` has it, which writes its files beside the run."""
+    parser = argparse.ArgumentParser()
+    evaluate.add_parser(parser.add_subparsers())
+    flags = ["--task", sweep.task, "--data", sweep.data, "--tokenizer", sweep.tokenizer]
+    flags += ["--split", split, "--device", device]
+    flags += [] if sweep.fold is None else ["--fold", str(sweep.fold)]
+    output = checkpoint.parent / evaluate.EVALUATIONS_DIR / f"{sweep.task}-{split}.json"
+    flags += ["-o", str(output)]
+    arguments = parser.parse_args(["evaluate", str(checkpoint), *flags])
+    with contextlib.redirect_stdout(io.StringIO()):
+        arguments.command(arguments)
+    found: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))["scores"]
+    scores = found.get("likelihood") or found["generation"]
+    if not isinstance(scores.get(sweep.metric), int | float):
+        known = ", ".join(k for k, v in scores.items() if isinstance(v, float))
+        raise UserError(f"sweep.metric: {sweep.task} has no {sweep.metric}; it has {known}")
+    return float(scores[sweep.metric])
+
+
+def check_task(sweep: SweepConfig) -> None:
+    if sweep.task not in TASKS:
+        raise UserError(f"sweep.task: no task {sweep.task!r}, expected {', '.join(TASKS)}")
