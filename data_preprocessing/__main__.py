@@ -1,6 +1,8 @@
 """From PubMed and PMC to HDF5 on the command line: python -m data_preprocessing STAGE."""
 
 import argparse
+import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
@@ -30,6 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     run: Callable[..., None] = arguments.pop("run")
     try:
         run(**arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `... | head`: who reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+        return 128 + signal.SIGPIPE
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -7,11 +7,14 @@ from typing import Any
 
 def collapse(text: str) -> str:
     """Return `text` in NFC with every run of white space (also no-break and thin) as one space."""
-    if text.isascii():
-        if text.isprintable() and "  " not in text:  # four times as fast as splitting it
-            return text.strip(" ")
-        return " ".join(text.split())
-    return unicodedata.normalize("NFC", " ".join(text.split()))
+    text = text.strip()
+    if not text.isprintable():  # no white space but the blank is printable
+        text = text.replace("\xa0", " ").replace("\u2009", " ").replace("\n", " ")
+        if not text.isprintable():
+            text = " ".join(text.split())
+    if "  " in text:
+        text = " ".join(text.split())
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def local_name(element: Any) -> str:

@@ -31,7 +31,7 @@ def _reduced(article: bytes, name: bytes, *, references: bool) -> bytes:
         end = _end(article, name, start)
         if end < 0:
             break
-        if article.find(b"<!", start, end) < 0 and article.find(b"<?", start, end) < 0:
+        if not (_has(article, b"!", start, end) or _has(article, b"?", start, end)):
             pieces.append(article[kept_to:start])
             pieces.append(opening + b">")
             if references:
@@ -41,6 +41,16 @@ def _reduced(article: bytes, name: bytes, *, references: bool) -> bytes:
             kept_to = end
         start = _find_tag(article, opening, end, len(article))
     return b"".join([*pieces, article[kept_to:]]) if pieces else article
+
+
+def _has(article: bytes, sign: bytes, start: int, end: int) -> bool:
+    """Tell whether a tag with this sign begins in a slice: a comment, CDATA, an instruction."""
+    position = article.find(sign, start, end)  # of one byte: many times as fast as of two
+    while position >= 0:
+        if article[position - 1 : position] == b"<":
+            return True
+        position = article.find(sign, position + 1, end)
+    return False
 
 
 def _find_tag(article: bytes, tag: bytes, start: int, end: int) -> int:

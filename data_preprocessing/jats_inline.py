@@ -56,15 +56,19 @@ class InlineWriter:
         for child in element:
             tag = child.tag
             kind = how.get(tag)
+            tail = child.tail
             if kind is None:
                 if tag[0] == "{" and local_name(child) in rules.FORMULAS:
                     self._formula(child, pieces)
                 else:
                     self._inline(child, pieces)
             elif kind is rules.REFERENCE:
-                self._reference(child, pieces)
+                if _is_plain_citation(child):
+                    pieces.append(DROPPED)
+                else:
+                    self._reference(child, pieces)
             elif kind is rules.STYLE:
-                self._style(child, pieces)
+                self._style(child, pieces, tail)
             elif kind is rules.RULE:
                 self.leave_out(child, self.rules.left_out[tag])
             elif kind is rules.SUPERSCRIPT:
@@ -83,8 +87,8 @@ class InlineWriter:
                     self.lines.append(text)
                 pieces.clear()
                 self.block(child)
-            if text := child.tail:
-                pieces.append(text)
+            if tail:
+                pieces.append(tail)
 
     def _text(self, element: Any) -> str:
         if len(element) == 0:
@@ -93,10 +97,10 @@ class InlineWriter:
         self._inline(element, inner)
         return "".join(inner)
 
-    def _style(self, element: Any, pieces: list[str]) -> None:
+    def _style(self, element: Any, pieces: list[str], tail: str | None) -> None:
         start = len(pieces)
         self._inline(element, pieces)
-        after = _text_after(element)
+        after = tail or _styled_after(element)
         if after and "A" <= after[0] <= "Z" and needs_space("".join(pieces[start:]), after):
             pieces.append(" ")
 
@@ -161,9 +165,15 @@ class InlineWriter:
             pieces.append(child.tail or "")
 
 
-def _text_after(element: Any) -> str:
-    """Return the text that follows an element directly, also if it is a styled run itself."""
-    if text := element.tail:
-        return str(text)
+def _is_plain_citation(xref: Any) -> bool:
+    """Tell a citation by a mere number: nearly all cross-references are."""
+    if len(xref) or xref.get("ref-type") != "bibr":
+        return False
+    text = xref.text or ""
+    return len(text) < 4 and text.isdecimal()
+
+
+def _styled_after(element: Any) -> str:
+    """Return the text of the styled run that follows an element directly, if one does."""
     following = element.getnext()
     return following.text or "" if following is not None and following.tag in rules.STYLES else ""

@@ -8,6 +8,7 @@ article is either kept or counted under the one rule that left it out.
 """
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from lxml import etree
@@ -57,6 +58,10 @@ def line_text(element: Any) -> str:
     return " ".join(writer.lines)
 
 
+def _tag(element: Any) -> str:
+    return str(element.tag)
+
+
 class _Writer(InlineWriter):
     """Collects lines of text and accounts for the paragraphs they come from."""
 
@@ -66,16 +71,6 @@ class _Writer(InlineWriter):
         self._options = options
         self._place = KEPT  # what a paragraph that is kept counts as
         self._kept = 0
-        self._write = {
-            rules.PARAGRAPH: self._paragraph,
-            rules.SECTION: self._section,
-            rules.CONTAINER: self._children,
-            rules.LIST_ITEM: self._list_item,
-            rules.DEFINITION: self._definition,
-            rules.RULE: self._by_rule,
-            rules.FLOAT: self._float,
-            rules.TABLE_TEXT: self._table,
-        }
 
     # -- articles --------------------------------------------------------------------------------
 
@@ -144,7 +139,7 @@ class _Writer(InlineWriter):
         if kind is None:
             self.line(element)
         else:
-            self._write[kind](element)
+            _WRITE[kind](self, element)
 
     def leave_out(self, element: Any, rule: str) -> None:
         """Account for the paragraphs of an element that is not written."""
@@ -183,9 +178,9 @@ class _Writer(InlineWriter):
     def _section(self, element: Any) -> None:
         """Write label and title as one line, then the content; nothing if there is no content."""
         start, kept = len(self.lines), self._kept
-        for name in ("label", "title"):
-            for heading in element.iterchildren(name):
-                self.line(heading)
+        headings = [child for child in element if child.tag in ("label", "title")]
+        for heading in sorted(headings, key=_tag) if len(headings) > 1 else headings:
+            self.line(heading)
         self._join(start)
         content = len(self.lines)
         self._children(element, skip=("label", "title"))
@@ -286,3 +281,15 @@ class _Writer(InlineWriter):
         """Write an element's text as a line, without accounting for what is in it."""
         if text := line_text(element):
             self.lines.append(text)
+
+
+_WRITE: dict[str, Callable[[_Writer, Any], None]] = {
+    rules.PARAGRAPH: _Writer._paragraph,
+    rules.SECTION: _Writer._section,
+    rules.CONTAINER: _Writer._children,
+    rules.LIST_ITEM: _Writer._list_item,
+    rules.DEFINITION: _Writer._definition,
+    rules.RULE: _Writer._by_rule,
+    rules.FLOAT: _Writer._float,
+    rules.TABLE_TEXT: _Writer._table,
+}

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from data_preprocessing.byte_streams import head_of, root_element
 from data_preprocessing.executor import Executor, Local
+from data_preprocessing.jats_rules import JatsOptions
 from data_preprocessing.pmc_jats import ROOTS, filelist_of, read_jats, read_jats_tar
 from data_preprocessing.pubmed_xml import RECORD_NAMES, read_pubmed
 from data_preprocessing.records import (
@@ -26,39 +27,44 @@ from data_preprocessing.xml_reading import ReadLog
 from modelzoo_mediswift.errors import UserError
 
 # Part of a finished file's identity: raise it when the same input gives other records.
-PARSER_VERSION = 2
+PARSER_VERSION = 3
 METADATA_KEY = "mediswift.parse"
 
 _TAR_SUFFIXES = (".tar.gz", ".tgz", ".tar")
 SUFFIXES = (".xml", ".xml.gz", ".nxml", ".nxml.gz", *_TAR_SUFFIXES)
-_READERS = {"pubmed": read_pubmed, "jats": read_jats, "jats_tar": read_jats_tar}
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
     path: Path
     output: Path
+    jats: JatsOptions
 
 
 def parse_files(
-    inputs: Sequence[Path], out_dir: Path, workers: int = 1, executor: Executor | None = None
+    inputs: Sequence[Path],
+    out_dir: Path,
+    workers: int = 1,
+    executor: Executor | None = None,
+    jats: JatsOptions | None = None,
 ) -> dict[str, Any]:
     """Parse all PubMed and JATS files in `inputs` (files or folders) into `out_dir`.
 
     Writes one Parquet file per input, numbered in file order (by name, numbers by value), each
     with its counts, problems and deletions in the footer, and counts.json with all of them.
-    A file already parsed from the same bytes is not parsed again; one that cannot be read to
-    its end keeps the records before the damage and gets an `error`. Files in `out_dir` that
-    belong to other inputs of an earlier run are removed. An `executor` takes the place of local
-    `workers`. Returns the totals.
+    A file already parsed from the same bytes with the same options is not parsed again; one that
+    cannot be read to its end keeps the records before the damage and gets an `error`. Files in
+    `out_dir` that belong to other inputs of an earlier run are removed. An `executor` takes the
+    place of local `workers`. Returns the totals.
 
     Raises:
         UserError: an input does not exist or is of no known kind, or a worker process died.
     """
     paths = find_files(inputs)
+    options = jats or JatsOptions()
     out_dir.mkdir(parents=True, exist_ok=True)
     jobs = [
-        _Job(path, out_dir.absolute() / f"{index:05d}-{_stem(path)}.parquet")
+        _Job(path, out_dir.absolute() / f"{index:05d}-{_stem(path)}.parquet", options)
         for index, path in enumerate(paths)
     ]
     # A missing counts.json says that the stage is not finished.
@@ -130,7 +136,7 @@ def _run(jobs: list[_Job], executor: Executor) -> list[dict[str, Any]]:
 
 def _parse_one(job: _Job) -> dict[str, Any]:
     """Parse one file, unless its output is there already, and return its entry for counts.json."""
-    identity = _identity(job.path)
+    identity = _identity(job)
     summary = _finished(job.output)
     if summary is None or summary["identity"] != identity:
         summary = _parse(job, identity)
@@ -145,13 +151,15 @@ def _parse_one(job: _Job) -> dict[str, Any]:
     }
 
 
-def _identity(path: Path) -> dict[str, Any]:
+def _identity(job: _Job) -> dict[str, Any]:
+    path = job.path
     filelist = filelist_of(path)
     return {
         "parser_version": PARSER_VERSION,
         "input": path.name,
         "sha256": _sha256(path),
         "filelist_sha256": _sha256(filelist) if filelist.is_file() else None,
+        "jats_options": job.jats.as_dict(),
     }
 
 
@@ -182,7 +190,7 @@ def _parse(job: _Job, identity: dict[str, Any]) -> dict[str, Any]:
         rows = 0
         try:
             summary["kind"] = kind = kind_of(job.path)
-            for item in _READERS[kind](job.path, log):
+            for item in _read(kind, job, log):
                 if isinstance(item, Deletion):
                     deletions.append((item.pmid, rows))
                 else:
@@ -196,6 +204,13 @@ def _parse(job: _Job, identity: dict[str, Any]) -> dict[str, Any]:
 
     write_parquet(job.output, records(), footer)
     return summary
+
+
+def _read(kind: str, job: _Job, log: ReadLog) -> Iterator[Record | Deletion]:
+    if kind == "pubmed":
+        return read_pubmed(job.path, log)
+    read = read_jats if kind == "jats" else read_jats_tar
+    return read(job.path, log, job.jats)
 
 
 def kind_of(path: Path) -> str:

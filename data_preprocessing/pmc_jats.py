@@ -13,7 +13,6 @@ from lxml import etree
 
 from data_preprocessing import jats_metadata as metadata
 from data_preprocessing.byte_streams import (
-    CHUNK_BYTES,
     encoding_of,
     head_of,
     open_bytes,
@@ -40,6 +39,8 @@ ROOTS = ("article", "pmc-articleset", "OAI-PMH")
 _FOREIGN_NAMESPACES = ("{http://www.w3.org/", "{http://www.niso.org/schemas/ali")
 _AT_ONCE = 8 << 20
 """Files up to this size are read whole; nearly all articles are smaller by far."""
+_TAR_BYTES = 1 << 16
+"""tarfile moves so many bytes for each header it reads."""
 _PROLOG = 1 << 16  # where an article begins, at the latest, and ends, for `_Reader.only`
 _EPILOG = 1 << 10
 MAX_TABLE_TEXT = 4 << 20
@@ -136,7 +137,7 @@ def _members(path: Path, log: ReadLog) -> Iterator[tuple[str, bytes]]:
     with open_bytes(path) as stream:
         source: Any = _ArchiveBytes(stream)
         try:
-            with tarfile.open(fileobj=source, mode="r|", bufsize=CHUNK_BYTES) as archive:
+            with tarfile.open(fileobj=source, mode="r|", bufsize=_TAR_BYTES) as archive:
                 while (member := archive.next()) is not None:
                     # tarfile would keep every header it has seen (python/typeshed lacks `members`)
                     archive.members.clear()  # type: ignore[attr-defined]
@@ -215,31 +216,45 @@ class _Reader:
 
     def only(self, document: bytes, name: str) -> Record | None:
         """Read a file that is one article and nothing else; None if it is not, or is damaged."""
-        start = document.find(b"<article", 0, _PROLOG)
-        end = document.rfind(b"</article>", -_EPILOG) + len(b"</article>")
-        if (
-            start < 0
-            or end < start
-            or document[start + 8 : start + 9] not in (b">", b" ", b"\n", b"\r", b"\t")
-            or document[end:].strip()
-            or encoding_of(document[:1024]) not in ("utf-8", "ascii")
-        ):
+        if encoding_of(document[:1024]) not in ("utf-8", "ascii"):
             return None
-        try:
-            return self._read(document[start:end], name)
-        except DamagedRecord:
-            return None
+        for version in self._versions(document):
+            start = version.find(b"<article", 0, _PROLOG)
+            end = version.rfind(b"</article>", -_EPILOG) + len(b"</article>")
+            if (
+                start < 0
+                or end < start
+                or version[start + 8 : start + 9] not in (b">", b" ", b"\n", b"\r", b"\t")
+                or version[end:].strip()
+            ):
+                return None
+            try:
+                return self._read(version[start:end], name)
+            except DamagedRecord:
+                continue
+        return None
 
     def article(self, raw: bytes, name: str) -> Record | None:
         """Read an article; None, and an entry in the log, if it is damaged."""
-        try:
-            return self._read(raw, name)
-        except DamagedRecord as error:
-            self.log.damaged(f"{name}: {error}")
-            return None
+        why = ""
+        for version in self._versions(raw):
+            try:
+                return self._read(version, name)
+            except DamagedRecord as error:
+                why = str(error)
+        self.log.damaged(f"{name}: {why}")
+        return None
+
+    def _versions(self, article: bytes) -> Iterator[bytes]:
+        """Yield an article without what is not read; then all of it, should that be damaged."""
+        tables = not self._options.table_text or len(article) > MAX_TABLE_TEXT
+        smaller = without_unread(article, tables=tables)
+        yield smaller
+        if smaller is not article:
+            yield article
 
     def _read(self, raw: bytes, name: str) -> Record:
-        article = self._parse(raw)
+        article = parse_record(raw, self.log)
         if article.tag.startswith("{"):
             _drop_namespace(article)
         try:
@@ -252,16 +267,6 @@ class _Reader:
         if not text:
             self.log.counts["without_text"] += 1
         return _record(article, text, name, self._listed)
-
-    def _parse(self, raw: bytes) -> Any:
-        """Parse an article without what is not read; all of it, if that is not well-formed."""
-        tables = not self._options.table_text or len(raw) > MAX_TABLE_TEXT
-        if (smaller := without_unread(raw, tables=tables)) is not raw:
-            try:
-                return parse_record(smaller, self.log)
-            except DamagedRecord:
-                pass
-        return parse_record(raw, self.log)
 
     def _count(self, ledger: Counter[str]) -> None:
         counts = self.log.counts

@@ -87,11 +87,14 @@ class _Run:
         if (fetch := self.config.fetch) is not None:
             inputs.append(self._fetch(fetch))
 
+        from data_preprocessing.jats_rules import JatsOptions
         from data_preprocessing.parse import parse_files
 
         parsed = self.out / "parsed"
         with only_one(parsed):
-            counts = parse_files(inputs, parsed, self.config.parse.workers, self.executor)
+            section = self.config.parse
+            jats = JatsOptions(section.captions, section.table_text, section.sub_articles)
+            counts = parse_files(inputs, parsed, section.workers, self.executor, jats)
         self.show("parse", counts)
 
     def _fetch(self, fetch: Section) -> Path:

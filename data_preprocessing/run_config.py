@@ -70,6 +70,11 @@ class Parse(Section):
 
     inputs: Annotated[tuple[PathText, ...], ListOnly] = ()
     """Files and folders besides what `sample` or `fetch` made."""
+    captions: Flag = False
+    """Of figures and tables; this and the next two are about full texts."""
+    table_text: Flag = False
+    sub_articles: Flag = False
+    """Decision letters, responses; never translations."""
     workers: PositiveInt = 1
 
 

@@ -21,6 +21,10 @@ from modelzoo_mediswift.errors import UserError
 # data sets as tables) have some 20 MB.
 MAX_RECORD_BYTES = 64 << 20
 _BLOCK_BYTES = 1 << 20
+# A tag takes some 150 bytes of memory, whatever its own, and an attribute three times that. Real
+# articles without their tables and references have a tenth as many.
+MAX_TAGS = 1_800_000
+_FEW = 2 << 20  # bytes that cannot hold so many
 _LONGEST_TAG = 64
 _MAX_PROBLEMS = 20
 _AFTER_NAME = (b">", b" ", b"/", b"\n", b"\r", b"\t")
@@ -213,8 +217,10 @@ def parse_record(record: bytes, log: ReadLog) -> Any:
     supplied; unknown entities are removed and counted as `unknown_entity`.
 
     Raises:
-        DamagedRecord: it is not well-formed even so.
+        DamagedRecord: it is not well-formed even so, or has more than MAX_TAGS tags.
     """
+    if len(record) > _FEW and record.count(b"<") + 3 * record.count(b"=") > MAX_TAGS:
+        raise DamagedRecord(f"more than {MAX_TAGS:,} tags")
     try:
         return etree.fromstring(record, _PARSER)
     except etree.XMLSyntaxError:

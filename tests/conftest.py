@@ -7,6 +7,7 @@ import pytest
 from hypothesis import settings
 
 from modelzoo_mediswift.cerebras.environment import is_installed
+from modelzoo_mediswift.cerebras.missing import is_modelzoo_installed
 
 # A loaded machine is slow now and then; that is no failure.
 settings.register_profile("patient", deadline=None)
@@ -16,6 +17,8 @@ settings.load_profile("patient")
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("cerebras") and not is_installed():
         pytest.skip("needs cerebras-pytorch, which .venv-cerebras has (make test)")
+    if item.get_closest_marker("modelzoo") and not is_modelzoo_installed():
+        pytest.skip("needs Cerebras Model Zoo, which is not on the package index")
 
 
 @pytest.fixture(scope="session")

@@ -91,14 +91,26 @@ def add_parse(stages: Any) -> None:
         help="*.xml, *.xml.gz, *.nxml, *.tar.gz, or folders of them",
     )
     add_out(stage, "folder of one Parquet file per input, with counts.json")
+    stage.add_argument(
+        "--captions", action="store_true", help="full texts: keep figures' and tables' captions"
+    )
+    stage.add_argument(
+        "--table_text", action="store_true", help="full texts: keep tables, a row to a line"
+    )
+    stage.add_argument(
+        "--sub_articles",
+        action="store_true",
+        help="full texts: keep decision letters, responses and the like (never translations)",
+    )
     add_workers(stage, "files read at the same time")
 
 
-def _parse(inputs: list[Path], out: Path, workers: int, dask: str | None) -> None:
+def _parse(inputs: list[Path], out: Path, workers: int, dask: str | None, **options: bool) -> None:
+    from data_preprocessing.jats_rules import JatsOptions
     from data_preprocessing.parse import parse_files
 
     with only_one(out), executor_of(dask) as executor:
-        counts = parse_files(inputs, out, workers, executor)
+        counts = parse_files(inputs, out, workers, executor, JatsOptions(**options))
     print_counts(f"records in {out}", counts)
     files = json.loads((out / "counts.json").read_text(encoding="utf-8"))["files"]
     failed = [file for file in files if file["error"] is not None]

@@ -83,6 +83,8 @@ def restore(state: EngineState, backend: Any, model: TracedGPT3, update: Update 
         update.optimizer.load_state_dict(optimizer)
         if update.scheduler is not None:
             _move_schedule(update.scheduler, done)
+        if update.sparsity is not None and done:
+            _move_sparsity(update.sparsity, done)
         if update.scaler is not None and scaler:
             update.scaler.load_state_dict(scaler)
     if "cpu" in state.rng:
@@ -121,6 +123,22 @@ def _move_schedule(scheduler: Any, step: int) -> None:
     scheduler.load_state_dict(state)
     if not cstorch.use_cs():
         scheduler.update_last_value()
+
+
+def _move_sparsity(sparsity: Any, step: int) -> None:
+    """Set the library's count of steps, which says when masks change and how far.
+
+    Raises UserError for cycling levels: the library forgets where it is in them.
+    """
+    states = sparsity.state_dict()
+    if any(state.get("sparsity") for state in states):
+        raise UserError(
+            "trainer.init.sparsity: the Cerebras library cannot continue a cycling schedule of "
+            "levels; expected another type, or a run from step 0"
+        )
+    sparsity.load_state_dict(
+        [s | {"step": torch.tensor(step)} if "step" in s else s for s in states]
+    )
 
 
 def _without_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -36,6 +36,8 @@ TIED = {
     "model.transformer_decoder.norm.bias": "model.ln_f.bias",
     "model.lm_head.weight": "model.embedding_layer.word_embeddings.weight",
 }
+# Where Model Zoo's `mediswift` has the soft prompt: all its names must begin with `model.`.
+PROMPT, THEIR_PROMPT = "prompt_embedding.weight", "model.prompt_embedding.weight"
 MOMENTS = ("exp_avg", "exp_avg_sq")
 POWERS = ("beta1_power", "beta2_power")
 SCALER = "optimizer.grad_scaler."
@@ -54,6 +56,8 @@ def read_mdl(path: Path, config: str | None = None) -> Checkpoint:
         tree = reader.tree
         if not isinstance(tree, dict) or not isinstance(tree.get("model"), dict):
             raise UserError(f"{path}: holds no model")
+        leaves = tree["model"]
+        tree["model"] = {PROMPT if n == THEIR_PROMPT else n: leaves[n] for n in leaves}
         step = tree.get("global_step")
         if isinstance(step, TensorLeaf):
             step = int(reader.read(step))
@@ -88,7 +92,7 @@ def to_mdl(checkpoint: Checkpoint, path: Path, learning_rate: float) -> None:
         raise UserError(f"the checkpoint lacks {missing[0]}")
     model: dict[str, Tensor] = {}
     for name in names:
-        model[name] = checkpoint.model[name]
+        model[THEIR_PROMPT if name == PROMPT else name] = checkpoint.model[name]
         mask = name + MASK_SUFFIX
         if mask in checkpoint.model:
             model[mask] = checkpoint.model[mask]

@@ -10,7 +10,7 @@ from typing import Any
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.tasks.significance import Comparison, compare
 
-HOW = ("likelihood", "generation")
+HOW = ("likelihood", "constrained", "generation")
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:

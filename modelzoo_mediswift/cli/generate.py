@@ -37,11 +37,13 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def run(arguments: argparse.Namespace) -> int:
     _check(arguments)
     from modelzoo_mediswift.cli.loading import load_model, read_tokenizer
+    from modelzoo_mediswift.engine.sparse_reading import compress_where_faster
     from modelzoo_mediswift.model.generate import read_prefix
     from modelzoo_mediswift.model.sample import Sampling, stream
     from modelzoo_mediswift.tasks.layout import LAYOUT_KEY, layout_example
 
     model, checkpoint = load_model(arguments.checkpoint, arguments.device)
+    compress_where_faster(model, checkpoint.model)
     text = read_tokenizer(arguments.tokenizer, checkpoint, arguments.checkpoint)
     source = sys.stdin.read() if arguments.text == "-" else arguments.text
     layout = layout_example(

@@ -42,7 +42,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from modelzoo_mediswift.config.load import load_config
+    from modelzoo_mediswift.config.load import load_stages
     from modelzoo_mediswift.plan.devices import DEVICES, estimate
     from modelzoo_mediswift.plan.plan import make_plan
     from modelzoo_mediswift.plan.render import render_table
@@ -51,7 +51,11 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(f"--device: unknown {arguments.device!r} (known: {', '.join(DEVICES)})")
     if arguments.mfu is not None and arguments.mfu > 1:
         raise UserError(f"--mfu: expected a share in (0, 1], got {arguments.mfu}")
-    plans = {str(path): make_plan(load_config(path)) for path in arguments.files}
+    plans = {}
+    for path in arguments.files:
+        stages = load_stages(path)
+        for i, config in enumerate(stages, start=1):
+            plans[f"{path} {i}" if len(stages) > 1 else str(path)] = make_plan(config)
     estimates = {
         file: estimate(
             plan,

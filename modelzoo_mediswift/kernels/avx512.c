@@ -30,6 +30,10 @@ TARGET static inline __mmask16 first_lanes(int64_t count)
     return count >= 16 ? 0xffff : count <= 0 ? 0 : (__mmask16)((1u << count) - 1);
 }
 
+/* One token reads the lists once, from memory; what the processor foresees by itself ends with a
+ * page. A hint beyond the end does no harm. */
+enum { AHEAD = 1024 };
+
 /* A block of 64 inputs is four registers, and a permutation looks sixteen offsets up at once. */
 TARGET static inline __m512 look_up(const __m512 in[4], __m512i offset)
 {
@@ -61,6 +65,8 @@ TARGET static void one_token(const sparse_list *w, const float *values, const fl
                 const __mmask16 there = first_lanes((int64_t)end - n);
                 const __m512i offset =
                     _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(there, w->offset + n));
+                __builtin_prefetch(values + n + AHEAD);
+                __builtin_prefetch(w->offset + n + AHEAD);
                 const __m512 weight = _mm512_maskz_loadu_ps(there, values + n);
                 sum = _mm512_mask3_fmadd_ps(weight, look_up(in, offset), sum, there);
             }

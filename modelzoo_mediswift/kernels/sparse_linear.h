@@ -20,7 +20,7 @@ enum {
     TILE = 128,
     BLOCK = 64,
     CHUNK = 256,   /* rows that a thread takes at a time: their part of a tile stays in L2 */
-    FEW_ROWS = 128 /* the same for single tokens */
+    FEW_ROWS = 512 /* the same for single tokens: few, long pieces of the lists */
 };
 
 typedef struct {

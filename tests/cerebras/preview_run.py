@@ -2,25 +2,53 @@
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from modelzoo_mediswift import build, build_csx
 from modelzoo_mediswift.cerebras.environment import require_cerebras
 from modelzoo_mediswift.config.load import load_config
+from modelzoo_mediswift.sparsity.set import SET
 
 require_cerebras()
 
 import cerebras.pytorch as cstorch  # noqa: E402
 
 STEPS, PAUSE = 50, 20
+KEY_BIAS = "proj_k_dense_layer.bias"
 
 
 def largest(pairs: list[tuple[Any, Any]]) -> float:
     return max(float(abs(a - b).max()) if hasattr(a, "max") else abs(a - b) for a, b in pairs)
 
 
+def same_growth_scores() -> None:
+    """SET grows connections at random, and each engine draws its own numbers. Here both get the
+    same ones, which depend on a weight's shape alone."""
+
+    def scores(weight: torch.Tensor) -> torch.Tensor:
+        return torch.rand(weight.shape, generator=torch.Generator().manual_seed(weight.numel()))
+
+    library = sys.modules["cerebras.pytorch.sparse.set"]
+    library.torch = _Torch(scores)
+    SET.growth_scores = lambda self, name, weight, gradient, step: scores(weight)
+
+
+class _Torch:
+    """The module torch, but for one function."""
+
+    def __init__(self, rand_like: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        self.rand_like = rand_like
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(torch, name)
+
+
 def main(path: str) -> None:
+    same_growth_scores()
     config = load_config(Path(path))
     torch_job = build.build_fit(config, "CPU")
     start = torch_job.trainer.engine.state()
@@ -66,6 +94,7 @@ def main(path: str) -> None:
             [(x.grad_norm, y.grad_norm) for x, y in zip(ours, theirs, strict=True)]
         ),
         "weights": largest([(a.model[n], b.model[n]) for n in weights]),
+        "but_key_biases": largest([(a.model[n], b.model[n]) for n in weights if KEY_BIAS not in n]),
         "n_masks": len(masks),
         "masks": all(a.model[n].equal(b.model[n]) for n in masks),
         "moments": largest([(a.optimizer[n], b.optimizer[n]) for n in a.optimizer]),

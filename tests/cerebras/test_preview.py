@@ -14,14 +14,27 @@ pytestmark = [pytest.mark.cerebras, pytest.mark.slow]
 SCRIPT = Path(__file__).parent / "preview_run.py"
 
 
-@pytest.mark.parametrize("kind", ["dense", "static"])
+STATIC = "{algorithm: static, sparsity: 0.75}"
+UPDATE = "update: {freq: 10, stop: 45}"
+SPARSITY = {
+    "dense": None,
+    "static": STATIC,
+    "gmp": "{algorithm: gmp, sparsity: {type: linear, init: 0.0, slope: 0.02}, init_method: topk, "
+    "update: {freq: 10, start: 5, stop: 45}}",
+    "set": f"{{algorithm: set, sparsity: 0.75, drop_fraction: 0.3, {UPDATE}}}",
+    "rigl": f"{{algorithm: rigl, sparsity: 0.75, drop_fraction: 0.3, {UPDATE}}}",
+}
+
+
+@pytest.mark.parametrize("kind", sorted(SPARSITY))
 def test_fifty_steps_agree_with_the_librarys_cpu_backend(run_files, kind):
     text = (run_files / "sparse.yaml").read_text().replace("dropout_rate: 0.1", "dropout_rate: 0.0")
     # The gradient of a key's bias is zero but for rounding, which Adam scales up to whole steps
     # of the learning rate; at 1e-3, still above the paper's, that stays below the tolerance.
     text = text.replace("0.01,", "0.001,").replace("max_steps: 20", "max_steps: 50")
-    if kind == "dense":
-        text = text.replace("    sparsity: {algorithm: static, sparsity: 0.75}\n", "")
+    line = f"    sparsity: {STATIC}\n"
+    assert line in text
+    text = text.replace(line, f"    sparsity: {SPARSITY[kind]}\n" if SPARSITY[kind] else "")
     Path("run.yaml").write_text(text)
     done = subprocess.run(
         [sys.executable, str(SCRIPT), "run.yaml"], capture_output=True, text=True, check=False
@@ -37,6 +50,7 @@ def test_fifty_steps_agree_with_the_librarys_cpu_backend(run_files, kind):
     assert found["eval_counts"]
     for key in ("loss", "lr", "grad_norm", "weights", "moments", "eval_loss"):
         assert found[key] < 1e-5, key
+    assert found["but_key_biases"] < 1e-6
 
 
 def fit_by_the_library(path: str, max_steps: int) -> None:

@@ -208,3 +208,20 @@ def test_weights_alone_convert_too(mdl, tmp_path):
     assert back.training.keys() <= {"rng.sparsity_seed"}
     assert back.model[FFN].equal(checkpoint.model[FFN])
     assert torch.equal(back.model[FFN + "_mask"], checkpoint.model[FFN + "_mask"])
+
+
+def test_a_soft_prompt_has_another_name_there(run_files):
+    write_params("0.0")
+    text = Path("run.yaml").read_text().replace("    sparsity: 0.0\n", "")
+    text = text.replace("name: gpt3", "name: mediswift\n      num_virtual_tokens: 3")
+    Path("run.yaml").write_text(text)
+    assert run(["CPU", "-p", "run.yaml", "--max_steps", "5"]) == 0
+    assert convert("run/checkpoint_5", "five.mdl") == 0
+    with MdlReader(Path("five.mdl")) as reader:
+        assert "model.prompt_embedding.weight" in reader.tree["model"]
+        assert all(name.startswith("model.") for name in reader.tree["model"])
+    before, after = load_checkpoint(Path("run/checkpoint_5")), load_checkpoint(Path("five.mdl"))
+    name = "prompt_embedding.weight"
+    assert after.model[name].equal(before.model[name])
+    moment = f"optimizer.{name}.exp_avg"
+    assert after.training[moment].equal(before.training[moment])

@@ -79,10 +79,10 @@ def write_questions() -> None:
     assert main(["CPU", "-p", "pretraining.yaml", "--max_steps", "5"]) == 0
 
 
-def write_data(subset: str, out: str) -> None:
+def write_data(subset: str, out: str, num_virtual_tokens: int = 3) -> None:
     finetune_task(
         "pubmedqa", Path("qa"), Path("tokenizer.json"), Path(out),
-        max_sequence_length=LENGTH, num_virtual_tokens=3, subset=subset,
+        max_sequence_length=LENGTH, num_virtual_tokens=num_virtual_tokens, subset=subset,
     )  # fmt: skip
 
 

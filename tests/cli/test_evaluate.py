@@ -182,6 +182,20 @@ def test_compare(trained, capsys):
     assert "A right 100.0%" in capsys.readouterr().out
 
 
+def test_compare_answers_held_to_the_labels(trained, capsys):
+    gold = {"1": "a", "2": "b", "3": "a"}
+    for name, said in (("first", "aba"), ("second", "bbb")):
+        predictions = {
+            i: {"gold": label, "constrained": answer, "generation": None}
+            for (i, label), answer in zip(gold.items(), said, strict=True)
+        }
+        content = {"task": "hoc", "split": "test", "checkpoint": name, "predictions": predictions}
+        Path(f"{name}.json").write_text(json.dumps(content))
+    assert main(["compare", "first.json", "second.json", "--how", "constrained", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["constrained"]
+    assert (found["both"], found["only_first"], found["only_second"]) == (1, 2, 0)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -141,6 +141,8 @@ def test_the_prompt_alone_can_be_trained(files):
         ("recipe/pqal", "recipe/pqaa", "init.model_dir: pqaa is stage 1's name too"),
         ("data_dir: a/train", "data_dir: l/test", "l/test: trains on examples of l/test: 200, 201"),
         ("data_dir: a/validation", "data_dir: a/train", "a/train: trains on examples of a/train"),
+        ("num_virtual_tokens: 3", "num_virtual_tokens: 2", "is 3, but the model has 2"),
+        ("vocab_size: ", "vocab_size: 1", "virtual tokens start at id"),
         ("num_epochs: 2", "num_epoch: 2", "recipe.yaml:20: trainer.0.trainer.init.loop.num_epoch"),
         ("trainer:\n  - trainer:", "trainer:\n  - train:", "expected `- trainer: {init"),
     ],
@@ -153,6 +155,19 @@ def test_mistakes_are_named_before_anything_runs(files, capsys, old, new, messag
     assert main(FLAGS) == 2
     assert message in capsys.readouterr().err
     assert not Path("recipe").exists()
+
+
+def test_a_checkpoint_of_another_prompt_length(files, capsys):
+    assert main([*FLAGS, "--stage", "1"]) == 0
+    write_data("pqal", "short", num_virtual_tokens=2)
+    text = recipe().replace("num_virtual_tokens: 3", "num_virtual_tokens: 2")
+    newest = max(Path("recipe/pqaa").glob("checkpoint_*"), key=lambda p: int(p.name[11:]))
+    text = text.replace("recipe/", "other/").replace("run/checkpoint_5", str(newest))
+    text = text.replace("a/train", "short/train").replace("a/validation", "short/validation")
+    Path("recipe.yaml").write_text(text)
+    capsys.readouterr()
+    assert main([*FLAGS, "--stage", "1"]) == 2
+    assert "prompt_embedding.weight is (3, 32) there, (2, 32) here" in capsys.readouterr().err
 
 
 def test_labelling(files, capsys):

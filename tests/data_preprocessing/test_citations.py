@@ -2,7 +2,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_preprocessing.citations import DROPPED, is_number_citation, without_marks
+from data_preprocessing.citations import (
+    DROPPED,
+    _all_marks,
+    _simple_marks,
+    is_number_citation,
+    without_marks,
+)
 
 
 @pytest.mark.parametrize(
@@ -67,3 +73,13 @@ def test_number_citations(text: str) -> None:
 )
 def test_citations_that_read(text: str) -> None:
     assert not is_number_citation(text)
+
+
+_PIECES = "cell| |  |[*]|[*, *]| (*)|*|,|;|.|-|. The|and| to |(|)|]|[|see|2|\n| & |[*–*]| in frogs"
+
+
+@given(st.lists(st.sampled_from([*_PIECES.split("|"), ", but"])))
+def test_the_short_way_is_the_long_way(parts: list[str]) -> None:
+    text = "".join(parts).replace("*", DROPPED)
+    if (closed := _simple_marks(text)) is not None:
+        assert " ".join(closed.split()) == " ".join(_all_marks(text).split())

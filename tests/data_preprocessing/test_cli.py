@@ -226,3 +226,16 @@ def test_the_example_in_the_help_works(
         assert params["n_examples"] == len(open_sequences(f"work/packed/{split}"))
     for split in ("train", "validation", "test"):
         assert open_sequences(f"work/pubmedqa/{split}").params["counts"]["truncated"] == 0
+
+
+def test_a_reader_that_stops_reading_sees_no_traceback(packing: list[str]) -> None:
+    """What `... inspect ... | head -1` does, with more text than a pipe holds."""
+    assert main(packing) == 0
+    command = [sys.executable, "-m", "data_preprocessing", "inspect", packing[5], "-n", "9"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait() == 141
+    process.stderr.close()
