@@ -118,9 +118,10 @@ def _load(sweep: SweepConfig, overrides: dict[str, object]) -> TrainerConfig:
     if start is None:
         before = recipe.stages_before(stages, sweep.stage)
         config = recipe.start_from(stages[sweep.stage - 1].config, before)
-        start = config.fit.ckpt_path if config.fit else None
-    if not isinstance(start, str):
-        raise UserError(f"{path}: the stages before stage {sweep.stage} are not done; run them")
+        found = config.fit.ckpt_path if config.fit else None
+        if not isinstance(found, str):
+            raise UserError(f"{path}: the stages before stage {sweep.stage} are not done; run them")
+        start = found
     return load_stages(path, {**overrides, START: start})[sweep.stage - 1]
 
 
