@@ -2,9 +2,9 @@
 
     python benchmarks/sparse_cpu.py [--part step --sparsity 0.75 --vocab_size 42384 ...]
 
-The claims, for layers of the Med shape (d = 1024): a whole training step (forward, backward,
-clipping, AdamW) is at least 2 times as fast as masked-dense fp32 at 75 % and 1.4 times at 50 %,
-and decoding at batch 1 at least 2 times as fast as dense at 75 %. Peers and we take turns in one
+The claim, for layers of the Med shape (d = 1024): a whole training step (forward, backward,
+clipping, AdamW) is at least 2 times as fast as masked-dense fp32 at 75 % and 1.4 times at 50 %.
+Peers and we take turns in one
 run; times are medians. `--part kernels` prints the rates of single products, in dense-equivalent
 GFLOP/s: what a dense product would have to reach to take as long.
 """
@@ -155,6 +155,7 @@ def decode_part(arguments: argparse.Namespace) -> None:
     prompt = torch.randint(arguments.vocab_size, (64,)).tolist()
     prefixes = {name: read_prefix(model, [prompt]) for name, model in models.items()}
 
+    @torch.no_grad()
     def decode(model: GPT3, prefix: Prefix) -> None:
         for _ in range(4):
             prefix = prefix.extended(model, prefix.logits.argmax(-1))
