@@ -33,6 +33,10 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         epilog="example: mediswift sweep params/sweeps/pubmedqa_tiny.yaml --workers 2",
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="YAML with the key `sweep`")
+    parser.add_argument(
+        "--checkpoint_path", metavar="PATH", help="start every run here, whatever FILE says"
+    )
+    parser.add_argument("--folder", metavar="DIR", help="put the sweep here, whatever FILE says")
     parser.add_argument("--device", choices=("CPU", "GPU"), default="CPU")
     parser.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
     parser.add_argument("--status", action="store_true", help="print the grid so far, and stop")
@@ -42,7 +46,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.workers < 1:
         raise UserError(f"--workers: expected an integer >= 1, got {arguments.workers}")
-    sweep = load_sweep(arguments.file)
+    sweep = load_sweep(
+        arguments.file, checkpoint_path=arguments.checkpoint_path, folder=arguments.folder
+    )
     storage = open_storage(sweep)
     if arguments.status:
         from modelzoo_mediswift.sweep.result import markdown
@@ -60,7 +66,11 @@ def run(arguments: argparse.Namespace) -> int:
 def _start_worker(arguments: argparse.Namespace) -> subprocess.Popen:
     door = "import sys; from modelzoo_mediswift.cli.main import main; sys.exit(main())"
     command = [sys.executable, "-c", door, "sweep", str(arguments.file)]
-    return subprocess.Popen([*command, "--device", arguments.device])
+    command += ["--device", arguments.device]
+    for flag in ("checkpoint_path", "folder"):
+        given = getattr(arguments, flag)
+        command += [f"--{flag}", given] if given else []
+    return subprocess.Popen(command)
 
 
 def open_storage(sweep: SweepConfig) -> Storage:

@@ -27,6 +27,8 @@ from modelzoo_mediswift.tasks.registry import TASKS
 from modelzoo_mediswift.trainer.callbacks.base import Callback
 from modelzoo_mediswift.trainer.early_stopping import best_checkpoint, read
 
+START = "trainer.fit.ckpt_path"
+
 Report = Callable[[int, float], bool]
 """Takes an epoch and its monitored value, the larger the better; says whether to go on."""
 
@@ -106,18 +108,21 @@ def point_config(sweep: SweepConfig, point: Point) -> tuple[TrainerConfig, int]:
 
 def _load(sweep: SweepConfig, overrides: dict[str, object]) -> TrainerConfig:
     """The swept file, or the stage of a recipe, which starts where the one before ended."""
-    path = Path(sweep.params)
+    path, start = Path(sweep.params), sweep.checkpoint_path
     if sweep.stage is None:
-        return load_config(path, overrides)
+        given = {} if start is None else {START: start}
+        return load_config(path, {**overrides, **given})
     stages = recipe.make_stages(load_stages(path), path)
     if sweep.stage > len(stages):
         raise UserError(f"sweep.stage: {path} has {len(stages)} stages, got {sweep.stage}")
-    before = recipe.stages_before(stages, sweep.stage)
-    config = recipe.start_from(stages[sweep.stage - 1].config, before)
-    start = config.fit.ckpt_path if config.fit else None
-    if not isinstance(start, str):
-        raise UserError(f"{path}: the stages before stage {sweep.stage} are not done; run them")
-    return load_stages(path, {**overrides, "trainer.fit.ckpt_path": start})[sweep.stage - 1]
+    if start is None:
+        before = recipe.stages_before(stages, sweep.stage)
+        config = recipe.start_from(stages[sweep.stage - 1].config, before)
+        found = config.fit.ckpt_path if config.fit else None
+        if not isinstance(found, str):
+            raise UserError(f"{path}: the stages before stage {sweep.stage} are not done; run them")
+        start = found
+    return load_stages(path, {**overrides, START: start})[sweep.stage - 1]
 
 
 def run_folder(sweep: SweepConfig, point: Point) -> Path:

@@ -49,6 +49,8 @@ class SweepConfig(Section):
     """Trainer YAML with EarlyStopping and num_epochs, whose other settings stand."""
     stage: PositiveInt | None = None
     """Of a recipe, counted from 1; the stages before it have to be done."""
+    checkpoint_path: PathText | None = None
+    """Where every run starts, instead of `fit.ckpt_path` of `params`."""
     folder: PathText
     """Where runs, storage and results go."""
     task: Text
@@ -79,14 +81,19 @@ class SweepConfig(Section):
     """null runs every configuration to its end."""
 
 
-def load_sweep(path: Path) -> SweepConfig:
-    """Read and check a sweep; raises UserError with file and line."""
+def load_sweep(
+    path: Path, *, checkpoint_path: str | None = None, folder: str | None = None
+) -> SweepConfig:
+    """Read and check a sweep; raises UserError with file and line. What is not None replaces what
+    the file says."""
     document = load_yaml(path)
     for key in document.data:
         if key != "sweep":
             where = f"{document.source}:{document.line_of((key,))}"
             raise UserError(f"{where}: {unknown('key', key, ['sweep'])}")
     try:
-        return SweepConfig.model_validate(document.data["sweep"])
+        sweep = SweepConfig.model_validate(document.data["sweep"])
     except ValidationError as error:
         raise mistakes(document, ("sweep",), error) from None
+    given = {"checkpoint_path": checkpoint_path, "folder": folder}
+    return sweep.model_copy(update={key: value for key, value in given.items() if value})

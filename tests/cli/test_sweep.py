@@ -149,6 +149,17 @@ def test_status_and_other_settings(files, capsys):
     assert "holds a sweep over other params" in capsys.readouterr().err
 
 
+def test_the_same_sweep_from_another_checkpoint(files):
+    one = SWEEP.replace("[4, 8]", "8").replace("[0.01, 0.00001]", "0.01").replace("[1, 2]", "1")
+    Path("sweep.yaml").write_text(one.replace("{startup: 1, after_epochs: 1}", "null"))
+    Path("run").rename("elsewhere")
+    given = ["--checkpoint_path", "elsewhere/checkpoint_5", "--folder", "other"]
+    assert main(["sweep", "sweep.yaml", *given]) == 0
+    log = Path("other/runs/batch8_lr0.01_seed1/log.jsonl").read_text().splitlines()
+    assert json.loads(log[0])["started_from"] == "elsewhere/checkpoint_5"
+    assert not Path("swept").exists()
+
+
 def test_a_stage_of_a_recipe_starts_where_the_one_before_ended(files, capsys):
     write_data("pqaa", "a")
     Path("recipe.yaml").write_text(recipe())
