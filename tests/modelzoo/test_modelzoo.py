@@ -80,7 +80,7 @@ def convert(source: str, target: str) -> None:
 
 def test_the_model_registers_and_every_params_file_is_accepted(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    files = sorted((ROOT / "params").rglob("*.yaml"))
+    files = sorted(p for p in (ROOT / "params").rglob("*.yaml") if "sweeps" not in p.parts)
     for file in files:
         for folder in re.findall(r"data_dir: (\S+)", file.read_text()):
             Path(folder).mkdir(parents=True, exist_ok=True)  # or it is refused
