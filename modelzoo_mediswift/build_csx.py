@@ -20,6 +20,7 @@ from modelzoo_mediswift.config.trainer import InitConfig, TrainerConfig
 from modelzoo_mediswift.data.hdf5 import SequenceSource
 from modelzoo_mediswift.data.loader import Batch, EvalLoader, TrainLoader
 from modelzoo_mediswift.errors import UserError
+from modelzoo_mediswift.sparsity.masking import initial_masks
 from modelzoo_mediswift.trainer.callbacks.base import Run
 from modelzoo_mediswift.trainer.callbacks.progress import ProgressLogger
 from modelzoo_mediswift.trainer.callbacks.run_record import RunRecord
@@ -86,7 +87,7 @@ def build_fit(
     assemble.check_for_csx(config)
     model_dir = Path(init.model_dir)
     seed = secrets.randbits(32) if init.seed is None else init.seed
-    torch.manual_seed(seed)  # the library's masks, dropout
+    torch.manual_seed(seed)  # what the library draws: dropout, SET's new connections
 
     build_data.refuse_shared_examples(fit)
     source = build_data.open_data(fit.train_dataloader, init.model)
@@ -104,8 +105,13 @@ def build_fit(
         if weights_only:
             revival = build.load_weights(init, model, checkpoint, path, seed)
     build_model.train_only(init, model)
+    rules = [build_model.build_sparsity_rule(block) for block in init.sparsity]
+    fresh = checkpoint is None or weights_only
+    masks = initial_masks(model, rules, seed) if fresh else {}
     backend = (make_backend or assemble.csx_backend)(init, model_dir / LOGS)
     engine = assemble.make_engine(config, backend, model, True)
+    if masks:
+        engine.begin_with_masks(masks)
     start = 0
     if checkpoint is not None and not weights_only:
         engine.load_state(engine_state(checkpoint))

@@ -44,6 +44,21 @@ class SparseParameter:
         return shares.full_tensor() if hasattr(shares, "full_tensor") else shares
 
 
+def assign_algorithms(
+    model: nn.Module, rules: Sequence[SparsityRule], seed: int
+) -> dict[str, Static]:
+    """The algorithm of every parameter that is to be masked; blocks keep one for theirs."""
+    chosen = match_rules({n: p.shape for n, p in model.named_parameters()}, rules)
+    algorithms = {id(rule): ALGORITHMS[rule.algorithm](rule, seed) for rule in rules}
+    return {name: algorithms[id(rule)] for name, rule in chosen.items()}
+
+
+def initial_masks(model: nn.Module, rules: Sequence[SparsityRule], seed: int) -> dict[str, Tensor]:
+    """Parameter: its mask before the first step, on the CPU. The model stays as it is."""
+    algorithms = assign_algorithms(model, rules, seed)
+    return {n: a.initial_mask(n, model.get_parameter(n)) for n, a in algorithms.items()}
+
+
 class Masking:
     """Masks a model and keeps it masked.
 
@@ -54,19 +69,16 @@ class Masking:
     """
 
     def __init__(self, model: nn.Module, rules: Sequence[SparsityRule], seed: int) -> None:
-        parameters = dict(model.named_parameters())
-        chosen = match_rules({n: p.shape for n, p in parameters.items()}, rules)
-        algorithms = {id(rule): ALGORITHMS[rule.algorithm](rule, seed) for rule in rules}
+        algorithms = assign_algorithms(model, rules, seed)
         self.parameters: list[SparseParameter] = []
-        for name, rule in chosen.items():
+        for name, algorithm in algorithms.items():
             owner, _, attribute = name.rpartition(".")
             module = model.get_submodule(owner)
-            weight = parameters[name]
-            algorithm = algorithms[id(rule)]
+            weight = model.get_parameter(name)
             mask = algorithm.initial_mask(name, weight)
             module.register_buffer(attribute + MASK_SUFFIX, mask.to(weight.device))
             self.parameters.append(SparseParameter(name, algorithm, module, attribute))
-        self._algorithms = list(algorithms.values())
+        self._algorithms = list(dict.fromkeys(algorithms.values()))
         self._gradients: dict[str, Tensor] = {}
         self.apply_to_weights()
 
