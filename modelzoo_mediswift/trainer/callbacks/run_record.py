@@ -21,6 +21,7 @@ from modelzoo_mediswift.data.loader import PaddingCount
 from modelzoo_mediswift.engine.base import StepResult
 from modelzoo_mediswift.engine.energy import EnergyMeter
 from modelzoo_mediswift.trainer.callbacks.base import Callback, Run
+from modelzoo_mediswift.whole_files import write_json
 
 RECORD_FILE = "run_record.json"
 FORMAT = 1
@@ -97,9 +98,7 @@ class RunRecord(Callback):
             "energy_joules": {k: round(v, 1) for k, v in energy.items() if v is not None} or None,
         }
         self.record |= self.run.facts  # other callbacks may have added to them
-        temporary = self.path.with_name(f".{self.path.name}.writing")
-        temporary.write_text(json.dumps(self.record, indent=1), encoding="utf-8")
-        temporary.replace(self.path)
+        write_json(self.path, self.record)
 
     def _flops(self, which: str) -> float | None:
         """Of the session's tokens by the paper's formula, at the length that each batch had."""
