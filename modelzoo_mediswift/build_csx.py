@@ -22,8 +22,9 @@ from modelzoo_mediswift.build_trainer import (
 from modelzoo_mediswift.config.data import DataLoaderConfig
 from modelzoo_mediswift.config.model import ModelConfig
 from modelzoo_mediswift.config.trainer import InitConfig, TrainerConfig
+from modelzoo_mediswift.data.batch import Batch
 from modelzoo_mediswift.data.hdf5 import SequenceSource
-from modelzoo_mediswift.data.loader import Batch, EvalLoader, TrainLoader
+from modelzoo_mediswift.data.loader import EvalLoader, TrainLoader
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.trainer.callbacks.run_record import RunRecord
 from modelzoo_mediswift.trainer.trainer import Trainer

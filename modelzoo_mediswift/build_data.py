@@ -10,8 +10,9 @@ from modelzoo_mediswift.config.callbacks import GroupByLength
 from modelzoo_mediswift.config.data import DataLoaderConfig
 from modelzoo_mediswift.config.model import ModelConfig
 from modelzoo_mediswift.config.trainer import FitConfig, InitConfig, TrainerConfig
+from modelzoo_mediswift.data.batch import WHOLE, Batch, Share
 from modelzoo_mediswift.data.hdf5 import SequenceSource, open_sequences
-from modelzoo_mediswift.data.loader import WHOLE, Batch, EvalLoader, Share, TrainLoader
+from modelzoo_mediswift.data.loader import EvalLoader, TrainLoader
 from modelzoo_mediswift.data.overlap import refuse_overlap
 from modelzoo_mediswift.errors import UserError
 

@@ -7,7 +7,7 @@ import torch
 from modelzoo_mediswift.build_model import build_device, build_schedule
 from modelzoo_mediswift.config.callbacks import SparseKernels
 from modelzoo_mediswift.config.trainer import InitConfig, TrainerConfig
-from modelzoo_mediswift.data.loader import Share
+from modelzoo_mediswift.data.batch import Share
 from modelzoo_mediswift.engine.parallel import distribute
 from modelzoo_mediswift.engine.precision import autocast_dtype
 from modelzoo_mediswift.engine.processes import Processes, join, started_processes

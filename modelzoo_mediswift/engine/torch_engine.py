@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from modelzoo_mediswift.data.loader import Batch
+from modelzoo_mediswift.data.batch import Batch
 from modelzoo_mediswift.engine.base import EngineState, EvalResult, NonFiniteLoss, StepResult
 from modelzoo_mediswift.engine.out_of_memory import named_out_of_memory
 from modelzoo_mediswift.engine.parallel import accumulating, all_laid_out_as, distribute, whole

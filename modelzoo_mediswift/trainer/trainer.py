@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Protocol
 
-from modelzoo_mediswift.data.loader import Batch
+from modelzoo_mediswift.data.batch import Batch
 from modelzoo_mediswift.engine.base import Engine, EvalResult, StepResult
 from modelzoo_mediswift.trainer.callbacks.base import Callback, Run
 from modelzoo_mediswift.trainer.checkpointing import Checkpointing

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from modelzoo_mediswift.data.loader import Batch
+from modelzoo_mediswift.data.batch import Batch
 from modelzoo_mediswift.engine.base import NonFiniteLoss
 from modelzoo_mediswift.engine.torch_engine import TorchEngine, Update
 from modelzoo_mediswift.model.gpt3 import GPT3

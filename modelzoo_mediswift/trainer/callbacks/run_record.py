@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from modelzoo_mediswift.data.loader import PaddingCount
+from modelzoo_mediswift.data.batch import PaddingCount
 from modelzoo_mediswift.engine.base import StepResult
 from modelzoo_mediswift.engine.energy import EnergyMeter
 from modelzoo_mediswift.trainer.callbacks.base import Callback, Run
