@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 
 from modelzoo_mediswift.build_data import (
-    Validation,
     group_window,
     open_data,
     refuse_shared_examples,
@@ -28,7 +27,7 @@ from modelzoo_mediswift.build_trainer import (
     run_seed,
 )
 from modelzoo_mediswift.config.trainer import TrainerConfig
-from modelzoo_mediswift.data.batch import Share
+from modelzoo_mediswift.data.batch import Share, Validation
 from modelzoo_mediswift.engine.energy import energy_meters
 from modelzoo_mediswift.sparsity.masking import Masking
 from modelzoo_mediswift.trainer.callbacks.base import Callback

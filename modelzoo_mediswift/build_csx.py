@@ -22,7 +22,7 @@ from modelzoo_mediswift.build_trainer import (
 from modelzoo_mediswift.config.data import DataLoaderConfig
 from modelzoo_mediswift.config.model import ModelConfig
 from modelzoo_mediswift.config.trainer import InitConfig, TrainerConfig
-from modelzoo_mediswift.data.batch import Batch
+from modelzoo_mediswift.data.batch import Batch, Validation
 from modelzoo_mediswift.data.hdf5 import SequenceSource
 from modelzoo_mediswift.data.loader import EvalLoader, TrainLoader
 from modelzoo_mediswift.errors import UserError
@@ -101,7 +101,7 @@ def build_fit(
 
 def build_validate(
     config: TrainerConfig, path: Path | None, make_backend: MakeBackend | None = None
-) -> tuple[Trainer, build_data.Validation]:
+) -> tuple[Trainer, Validation]:
     """`build.build_validate` for CSX."""
     from modelzoo_mediswift.cerebras import assemble
     from modelzoo_mediswift.cerebras.program import TracedGPT3
@@ -122,7 +122,7 @@ def _train_batches(
     return _worker_batches(config, build_data.train_loader(config, source, model), model)
 
 
-def _validation(configs: tuple[DataLoaderConfig, ...], init: InitConfig) -> build_data.Validation:
+def _validation(configs: tuple[DataLoaderConfig, ...], init: InitConfig) -> Validation:
     """As in `build.py`, each pass read by workers."""
     passes: dict[str, Callable[[], Iterable[Batch]]] = {}
     for name, (config, loader) in build_data.eval_loaders(configs, init).items():

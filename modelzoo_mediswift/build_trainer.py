@@ -13,13 +13,13 @@ from pathlib import Path
 
 import torch
 
-from modelzoo_mediswift.build_data import Validation
 from modelzoo_mediswift.build_start import Start
 from modelzoo_mediswift.checkpoint.revival import Revival
 from modelzoo_mediswift.config.callbacks import KeepNCheckpoints, LogSparsity
 from modelzoo_mediswift.config.dump import to_yaml
 from modelzoo_mediswift.config.fine_tuning import EarlyStopping as EarlyStoppingConfig
 from modelzoo_mediswift.config.trainer import FitConfig, InitConfig, TrainerConfig
+from modelzoo_mediswift.data.batch import Validation
 from modelzoo_mediswift.data.hdf5 import SequenceSource
 from modelzoo_mediswift.engine.base import Engine
 from modelzoo_mediswift.engine.peaks import peak_flops

@@ -1,5 +1,6 @@
 """What a loader hands out, the part of it that one process reads, and how much of it is padding."""
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,6 +18,10 @@ class Batch(NamedTuple):
     num_samples: int
     """Samples that the batch takes from the data order, over all processes. Rows without one
     (`pad_last`, or a batch that the processes cannot divide) are zeros with loss mask 0."""
+
+
+Validation = Mapping[str, Callable[[], Iterable[Batch]]]
+"""A name and a way to start a pass for each validation set."""
 
 
 class Share(NamedTuple):

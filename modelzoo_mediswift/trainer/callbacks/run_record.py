@@ -77,7 +77,6 @@ class RunRecord(Callback):
     def on_end(self, step: int) -> None:
         stopped_early = bool(self.run.facts.get("stopped_early"))
         self.session["finished"] = step >= self.run.total_steps or stopped_early
-        self.record |= self.run.facts  # some are known at the end alone
         self._save(step)
         if self.steps:
             print(summary(self.session), file=sys.stderr)
@@ -97,7 +96,7 @@ class RunRecord(Callback):
             "flops_dense": dense,
             "energy_joules": {k: round(v, 1) for k, v in energy.items() if v is not None} or None,
         }
-        self.record |= self.run.facts  # other callbacks may have added to them
+        self.record |= self.run.facts  # some are known at the end alone
         write_json(self.path, self.record)
 
     def _flops(self, which: str) -> float | None:
