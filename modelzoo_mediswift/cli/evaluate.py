@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     for name in ("batch_size", "beams"):
         if getattr(arguments, name) < 1:
             raise UserError(f"--{name}: expected an integer >= 1, got {getattr(arguments, name)}")
-    model, checkpoint = load_model(arguments.checkpoint, arguments.device)
+    model, checkpoint = load_model(arguments.checkpoint, arguments.device, arguments.precision)
     take_layout(arguments, checkpoint.data)
     # None where it is off: a task without long answers has no such option.
     long_answer = arguments.include_long_answer or None
@@ -87,8 +87,6 @@ def run(arguments: argparse.Namespace) -> int:
     examples = task.read(arguments.data, arguments.split)
     text = read_tokenizer(arguments.tokenizer, checkpoint, arguments.checkpoint)
 
-    if arguments.precision == "bfloat16":
-        model = model.bfloat16()
     found = answer(
         model,
         task,
