@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelzoo_mediswift.cli.flags import add_device_flag, add_tokenizer_flag
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.tasks.base import SPLITS, TaskScores
 from modelzoo_mediswift.tasks.calibration import Calibration, calibration
 from modelzoo_mediswift.tasks.layout import LAYOUT_KEY, POSITIONS
 from modelzoo_mediswift.tasks.registry import TASKS, make_task
+from modelzoo_mediswift.whole_files import write_json
 
 if TYPE_CHECKING:
     from modelzoo_mediswift.evaluation.predict import Answer
@@ -29,15 +30,15 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "and by generation and parsing. An example of hoc has several labels, which no likelihood "
         "of single labels ranks: there answers are generated freely, and held to the sets of "
         "labels. Writes scores and predictions as JSON.",
-        epilog="example: mediswift evaluate build/demo/finetune/checkpoint_200 --task pubmedqa "
+        epilog="example: mediswift evaluate build/demo/finetune/checkpoint_400 --task pubmedqa "
         "--data build/demo/sample/pubmedqa --tokenizer build/demo/tokenizer.json",
     )
     parser.add_argument("checkpoint", type=Path, help="checkpoint folder")
-    parser.add_argument("--task", choices=sorted(TASKS), required=True)
+    parser.add_argument("--task", choices=sorted(TASKS), required=True, help="what to score it on")
     parser.add_argument("--data", type=Path, required=True, help="the task's files")
-    parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer.json")
+    add_tokenizer_flag(parser)
     parser.add_argument("--split", choices=SPLITS, default="test", help="default: test")
-    parser.add_argument("--device", choices=("CPU", "GPU"), default="CPU")
+    add_device_flag(parser)
     parser.add_argument(
         "--batch_size", type=int, help="default: 4 on a CPU, whose caches are small, 32 on a GPU"
     )
@@ -78,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     for name in ("batch_size", "beams"):
         if getattr(arguments, name) < 1:
             raise UserError(f"--{name}: expected an integer >= 1, got {getattr(arguments, name)}")
-    model, checkpoint = load_model(arguments.checkpoint, arguments.device)
+    model, checkpoint = load_model(arguments.checkpoint, arguments.device, arguments.precision)
     take_layout(arguments, checkpoint.data)
     # None where it is off: a task without long answers has no such option.
     long_answer = arguments.include_long_answer or None
@@ -86,8 +87,6 @@ def run(arguments: argparse.Namespace) -> int:
     examples = task.read(arguments.data, arguments.split)
     text = read_tokenizer(arguments.tokenizer, checkpoint, arguments.checkpoint)
 
-    if arguments.precision == "bfloat16":
-        model = model.bfloat16()
     found = answer(
         model,
         task,
@@ -171,13 +170,7 @@ def result_record(
 def write_result(output: Path, result: dict[str, Any], hows: Sequence[str]) -> None:
     """The record; beside it each prediction alone, in the official script's form."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    _write_json(output, result)
+    write_json(output, result)
     for how in hows:
         official = {key: value[how] for key, value in result["predictions"].items()}
-        _write_json(output.with_suffix(f".{how}.predictions.json"), official)
-
-
-def _write_json(path: Path, content: object) -> None:
-    temporary = path.with_name(f".{path.name}.writing")
-    temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    temporary.replace(path)
+        write_json(output.with_suffix(f".{how}.predictions.json"), official)

@@ -9,10 +9,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from modelzoo_mediswift.cli.flags import add_device_flag, add_tokenizer_flag
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.tasks.layout import LAYOUT_KEY, POSITIONS
 from modelzoo_mediswift.tasks.pubmedqa import PubMedQA
 from modelzoo_mediswift.tasks.pubmedqa_files import LABELLING_FILE, load_records, with_context
+from modelzoo_mediswift.whole_files import read_json, write_json
 
 ANSWERS_FILE = "answers.jsonl"
 LABELS_FILE = "pqau_labels.json"
@@ -30,12 +32,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("checkpoint", type=Path, help="checkpoint folder")
     parser.add_argument("--data", type=Path, required=True, help="questions, as in ori_pqau.json")
-    parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer.json")
+    add_tokenizer_flag(parser)
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the labels")
     parser.add_argument(
         "--min_confidence", type=float, default=0.0, help="leave out what is below (default: 0)"
     )
-    parser.add_argument("--device", choices=("CPU", "GPU"), default="CPU")
+    add_device_flag(parser)
     parser.add_argument("--batch_size", type=int, help="default: 4 on a CPU, 32 on a GPU")
     parser.set_defaults(command=run)
 
@@ -111,9 +113,9 @@ def _take_up(output: Path, facts: dict[str, Any]) -> dict[str, tuple[str, float]
     if not path.is_file():
         if answers_path.exists():
             raise UserError(f"{answers_path}: without {LABELLING_FILE}; remove it, or another -o")
-        path.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+        write_json(path, facts)
         return {}
-    before = json.loads(path.read_text(encoding="utf-8"))
+    before = read_json(path)
     for key, value in facts.items():
         if key != "checkpoint" and before.get(key) != value:
             raise UserError(
@@ -154,9 +156,7 @@ def _write_labels(
         "labels": dict(sorted(Counter(k["label"] for k in kept.values()).items())),
     }
     for name, content in ((LABELS_FILE, kept), (LABELLING_FILE, note)):
-        temporary = output / f".{name}.writing"
-        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
-        temporary.replace(output / name)
+        write_json(output / name, content)
     print(
         f"{output}: {len(kept):,} of {len(pmids):,} questions labelled with confidence >= "
         f"{min_confidence} ({', '.join(f'{n} {k}' for k, n in note['labels'].items())})",

@@ -44,21 +44,6 @@ class SparseParameter:
         return shares.full_tensor() if hasattr(shares, "full_tensor") else shares
 
 
-def assign_algorithms(
-    model: nn.Module, rules: Sequence[SparsityRule], seed: int
-) -> dict[str, Static]:
-    """The algorithm of every parameter that is to be masked; blocks keep one for theirs."""
-    chosen = match_rules({n: p.shape for n, p in model.named_parameters()}, rules)
-    algorithms = {id(rule): ALGORITHMS[rule.algorithm](rule, seed) for rule in rules}
-    return {name: algorithms[id(rule)] for name, rule in chosen.items()}
-
-
-def initial_masks(model: nn.Module, rules: Sequence[SparsityRule], seed: int) -> dict[str, Tensor]:
-    """Parameter: its mask before the first step, on the CPU. The model stays as it is."""
-    algorithms = assign_algorithms(model, rules, seed)
-    return {n: a.initial_mask(n, model.get_parameter(n)) for n, a in algorithms.items()}
-
-
 class Masking:
     """Masks a model and keeps it masked.
 
@@ -69,16 +54,19 @@ class Masking:
     """
 
     def __init__(self, model: nn.Module, rules: Sequence[SparsityRule], seed: int) -> None:
-        algorithms = assign_algorithms(model, rules, seed)
+        parameters = dict(model.named_parameters())
+        chosen = match_rules({n: p.shape for n, p in parameters.items()}, rules)
+        algorithms = {id(rule): ALGORITHMS[rule.algorithm](rule, seed) for rule in rules}
         self.parameters: list[SparseParameter] = []
-        for name, algorithm in algorithms.items():
+        for name, rule in chosen.items():
             owner, _, attribute = name.rpartition(".")
             module = model.get_submodule(owner)
-            weight = model.get_parameter(name)
+            weight = parameters[name]
+            algorithm = algorithms[id(rule)]
             mask = algorithm.initial_mask(name, weight)
             module.register_buffer(attribute + MASK_SUFFIX, mask.to(weight.device))
             self.parameters.append(SparseParameter(name, algorithm, module, attribute))
-        self._algorithms = list(dict.fromkeys(algorithms.values()))
+        self._algorithms = list(algorithms.values())
         self._gradients: dict[str, Tensor] = {}
         self.apply_to_weights()
 
@@ -102,6 +90,13 @@ class Masking:
         """Set the masked weights to zero."""
         for parameter in self.parameters:
             parameter.weight.mul_(parameter.mask)
+
+    def take_out(self) -> dict[str, Tensor]:
+        """Remove the masks from the model, whose weights stay zero; returns them by parameter."""
+        masks = {parameter.name: parameter.mask for parameter in self.parameters}
+        for parameter in self.parameters:
+            delattr(parameter.module, parameter.attribute + MASK_SUFFIX)
+        return masks
 
     @torch.no_grad()
     def mask_gradients(self, step: int) -> None:
@@ -133,6 +128,8 @@ class Masking:
         changed = []
         for parameter in self.parameters:
             algorithm, weight, mask = parameter.algorithm, parameter.weight, parameter.mask
+            if not isinstance(algorithm, Dynamic):
+                continue
             if weight.grad is None or not algorithm.changes_at(step):
                 continue
             gradient = self._gradients.get(parameter.name)
