@@ -24,7 +24,7 @@ RANGE = 10_000
 article is in depends on nothing else."""
 Versions: TypeAlias = dict[int, tuple[str, ...]]
 """PMCID -> what a package's list says of the article, its version first."""
-_LEVEL = 6  # of gzip
+_LEVEL = 4  # of gzip: nearly twice as fast as 6 on articles, 6 % longer
 _COLUMNS = ("Article File", "AccessionID", "Version", "PMID", "License", "Retracted", "MD5")
 _TOLD = ("Version", "License", "Retracted", "MD5")
 _MEMBER = re.compile(r"PMC(\d{1,18})\.xml")

@@ -21,10 +21,18 @@ def md5(content: bytes) -> str:
     return hashlib.md5(content).hexdigest()
 
 
-def add(root: Path, pmcid: int, version: int = 1, more: str = "", **said: object) -> None:
+def add(
+    root: Path,
+    pmcid: int,
+    version: int = 1,
+    more: str = "",
+    xml: bytes | None = None,
+    **said: object,
+) -> None:
     """Add or replace an article version; `said` replaces parts of its metadata."""
     name = f"PMC{pmcid}.{version}"
-    xml = XML.format(pmcid=pmcid, version=version, more=more).encode()
+    if xml is None:
+        xml = XML.format(pmcid=pmcid, version=version, more=more).encode()
     (root / name).mkdir(parents=True, exist_ok=True)
     (root / "metadata").mkdir(exist_ok=True)
     (root / name / f"{name}.xml").write_bytes(xml)

@@ -107,6 +107,22 @@ def test_parse_reads_them_with_licence_and_retraction(server: Server, tmp_path: 
     assert "text of version 1" in records[19_999].text
 
 
+@pytest.mark.real_data
+def test_real_articles_come_through_whole(real_data: Path, tmp_path: Path) -> None:
+    for path in sorted((real_data / "pmc_jats" / "articles").glob("PMC*")):
+        add(tmp_path / "bucket", int(path.stem[3:]), xml=path.read_bytes(), pmid=None)
+    take_inventory(tmp_path / "bucket", MONDAY)
+    files = fetch_pmc(tmp_path / "out", base_url=str(tmp_path / "bucket"))["files"]
+    given = [real_data / "pmc_jats" / "articles"]
+    texts = []
+    for name, inputs in (("given", given), ("packed", files)):
+        parse_files(inputs, tmp_path / name)
+        records = [r for p in (tmp_path / name).glob("*.parquet") for r in read_parquet(p)]
+        texts.append({r.pmcid: (r.title, r.text, r.pmid) for r in records})
+    assert len(texts[0]) > 100
+    assert texts[0] == texts[1]
+
+
 def test_groups_scans_and_the_first_packages(server: Server, tmp_path: Path) -> None:
     told = fetch(server, tmp_path / "a", "comm", historical_ocr=True)
     assert len(articles(told["files"][0])) == 4
