@@ -19,7 +19,7 @@ def add_sample(stages: Any) -> None:
     )
     stage.add_argument("out", type=Path, metavar="OUT", help="folder to write")
     stage.add_argument("--seed", type=int, default=0, help="another seed, another corpus")
-    stage.add_argument("--scale", type=float, default=1.0, help="size relative to the default")
+    stage.add_argument("--scale", type=float, default=1.0, help="1.0 is its usual size")
 
 
 def _sample(out: Path, seed: int, scale: float) -> None:
@@ -43,7 +43,7 @@ def add_fetch(stages: Any) -> None:
         default=list(PUBMED),
         choices=list(FILE_SETS),
         metavar="SET",
-        help=", ".join(FILE_SETS),
+        help=f"{', '.join(FILE_SETS)} (default: all)",
     )
     stage.add_argument("--base_url", default=NLM, help="NLM, any mirror of it, or a local folder")
     stage.add_argument(
