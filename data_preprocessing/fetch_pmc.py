@@ -17,12 +17,11 @@ from tqdm import tqdm
 
 from data_preprocessing.download import BadContent, Patience
 from data_preprocessing.fetch_state import FetchState
-from data_preprocessing.file_sets import PMC_BUCKET
+from data_preprocessing.file_sets import GROUPS, PMC_BUCKET
 from data_preprocessing.mirror import mirror_of
 from data_preprocessing.object_pool import ObjectPool, has_md5
 from data_preprocessing.only_one import only_one
 from data_preprocessing.pmc_articles import (
-    GROUPS,
     Article,
     metadata_path,
     read_article,

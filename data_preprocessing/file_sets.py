@@ -39,3 +39,7 @@ FILE_SETS = {
 
 PUBMED = ("pubmed_baseline", "pubmed_updatefiles")
 """What NLM's server still has; PMC's articles come from its cloud service (`fetch_pmc`)."""
+
+GROUPS = ("comm", "noncomm", "other")
+"""Of PMC's articles by licence, as NLM divides them: commercial use allowed (CC0, CC BY, BY-SA,
+BY-ND); not allowed (CC BY-NC...); open access without such a licence."""

@@ -13,13 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from data_preprocessing.download import BadContent
+from data_preprocessing.file_sets import GROUPS
 from data_preprocessing.jats_metadata import licence_code
 from data_preprocessing.records import replacing
 from modelzoo_mediswift.errors import UserError
 
-GROUPS = ("comm", "noncomm", "other")
-"""NLM's: commercial use allowed (CC0, CC BY, BY-SA, BY-ND); not allowed (CC BY-NC...); no such
-licence that a machine can read."""
 NOT_OPEN = "not_open_access"
 """Author manuscripts for text mining, outside the Open Access Subset."""
 NO_XML = "no_xml"

@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from data_preprocessing.dask_cluster import BATCH_SYSTEMS
-from data_preprocessing.file_sets import FILE_SETS, NLM, PMC_BUCKET, PUBMED
-from data_preprocessing.pmc_articles import GROUPS
+from data_preprocessing.file_sets import FILE_SETS, GROUPS, NLM, PMC_BUCKET, PUBMED
 from modelzoo_mediswift.config.section import (
     ListOnly,
     NonNegativeFloat,

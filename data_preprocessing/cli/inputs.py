@@ -77,8 +77,7 @@ def _fetch(out: Path, sets: list[str], names: Path | None, **options: Any) -> No
 
 
 def add_fetch_pmc(stages: Any) -> None:
-    from data_preprocessing.file_sets import PMC_BUCKET
-    from data_preprocessing.pmc_articles import GROUPS
+    from data_preprocessing.file_sets import GROUPS, PMC_BUCKET
 
     stage = add_stage(
         stages,
