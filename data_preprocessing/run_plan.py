@@ -1,4 +1,4 @@
-"""`run --plan`: what each stage would do, what is done already, how much and how long; no writing."""
+"""`run --plan`: what each stage would do and what is done, with estimates; nothing is written."""
 
 import struct
 from collections import Counter
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data_preprocessing.jats_rules import JatsOptions
-from data_preprocessing.parse import kind_of, parsed_before
+from data_preprocessing.parse import find_files, kind_of, parsed_before
 from data_preprocessing.run import Stages, made_of, sizes
 from data_preprocessing.run_config import Fetch, FetchPmc, RunConfig
 from modelzoo_mediswift.config.section import Section
@@ -16,7 +16,7 @@ from modelzoo_mediswift.errors import UserError
 
 CITATIONS, FULL_TEXTS = "citations", "full texts"
 
-# docs/data_at_scale.md, "Speed" and "The plan": bytes of XML that one core does in a second ...
+# docs/data_at_scale.md: bytes of XML that one core does in a second ...
 SPEED = {
     "parse": {CITATIONS: 46.9e6, FULL_TEXTS: 32.7e6},
     "merge": {CITATIONS: 152e6, FULL_TEXTS: 191e6},
@@ -25,9 +25,9 @@ SPEED = {
 }
 # ... and the bytes on the disk that come of one byte of XML.
 SHARE = {
-    "parse": {CITATIONS: 0.0, FULL_TEXTS: 0.0},
-    "merge": {CITATIONS: 0.0, FULL_TEXTS: 0.0},
-    "pack": {CITATIONS: 0.0, FULL_TEXTS: 0.0},
+    "parse": {CITATIONS: 0.05, FULL_TEXTS: 0.11},
+    "merge": {CITATIONS: 0.04, FULL_TEXTS: 0.11},
+    "pack": {CITATIONS: 0.23, FULL_TEXTS: 0.74},
 }
 
 
@@ -50,16 +50,23 @@ def plan_table(config: RunConfig) -> str:
     """
     plan = _Plan(config)
     plan.all()
-    rows = [("stage", "", "GB", "hours")]
+    rows: list[tuple[str, ...]] = [("stage", "", "GB", "hours")]
     for step in plan.steps:
         numbers = (step.gigabytes, step.hours)
-        rows.append((step.stage, step.todo, *("" if n is None else f"{n:,.2f}" for n in numbers)))
+        rows.append((step.stage, step.todo, *map(_rounded, numbers)))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     lines = [
         f"{stage:<{widths[0]}}  {todo:<{widths[1]}}  {size:>{widths[2]}}  {hours:>{widths[3]}}"
         for stage, todo, size, hours in rows
     ]
+    lines.append("GB written and hours are estimates, from the files that are here alone")
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _rounded(number: float | None) -> str:
+    if number is None:
+        return ""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.2g}"
 
 
 class _Plan(Stages):
@@ -82,7 +89,7 @@ class _Plan(Stages):
         self._asks(
             "fetch_pmc", folder, f"{section.base_url} for {what} of {', '.join(section.groups)}"
         )
-        return sorted(folder.glob("pmc_*.tar.gz"))
+        return sorted(folder.glob("pmc_*.tar.gz"))[: section.packages]
 
     def _asks(self, stage: str, folder: Path, whom: str) -> None:
         here = sizes(folder)
@@ -91,23 +98,27 @@ class _Plan(Stages):
 
     def parse(self, inputs: list[Path], jats: JatsOptions) -> None:
         parsed = self.out / "parsed"
-        there = [path for path in inputs if path.exists()]
+        if given := [Path(path) for path in self.config.parse.inputs]:
+            find_files(given)
         try:
-            files = parsed_before(there, parsed, jats) if there else []
+            files = parsed_before([path for path in inputs if path.exists()], parsed, jats)
         except UserError:
-            if len(there) == len(self.config.parse.inputs):
-                raise
-            files = []  # folders that `sample` or `fetch` has not filled yet
+            files = []  # nothing generated or fetched yet
         todo: Counter[str] = Counter()
         for path, is_done in files:
             kind, size = _kind(path), expanded_size(path)
             self._xml[kind] += size
             todo[kind] += 0 if is_done else size
         missing = sum(not is_done for _, is_done in files)
-        if missing or not files or not (parsed / "counts.json").exists():
+        first = next((path for path in inputs if self._is_to_be_made(path)), None)
+        if first is not None:
+            text = f"to do after {self._maker(first)}"
+        elif missing or not files:
+            text = f"to do: {missing} of the {len(files)} files that are here"
+        else:
+            text = f"done, unless a file has changed: {len(files)} files"
+        if first or missing or not files or not (parsed / "counts.json").exists():
             self._to_be_made.append(parsed)
-        done = f"{len(files) - missing} of {len(files)} files here are done"
-        text = done if missing or not files else f"done, unless a file changed: {len(files)} files"
         self.steps.append(self._step("parse", text, todo, "parse", self.config.parse.workers))
 
     def stage(
@@ -158,7 +169,10 @@ class _Plan(Stages):
 
 
 def _kind(path: Path) -> str:
-    return CITATIONS if kind_of(path) == "pubmed" else FULL_TEXTS
+    try:
+        return CITATIONS if kind_of(path) == "pubmed" else FULL_TEXTS
+    except UserError:
+        return FULL_TEXTS  # `parse` will say what is wrong with it
 
 
 def expanded_size(path: Path) -> int:
