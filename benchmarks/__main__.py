@@ -47,7 +47,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "growth": ["--steps", "3"],
     "gpu_step": ["med_dense", "med_s75", "--device", "cpu", "--tiny"],
     "gpu_peers": ["--device", "cpu", "--tiny"],
-    "scoring": [],
+    "scoring": ["--bf16"],
     "loader_reads": [str(DATA / "packed/train"), "--copies", "2"],
     "moses": [str(DATA / "merged"), "--tokenizer", str(DATA / "tokenizer.json")],
     "padding": [str(DATA / "questions/train"), "--epochs", "2"],
