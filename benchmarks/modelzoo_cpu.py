@@ -103,11 +103,22 @@ def write_inputs(folder: Path, arguments: argparse.Namespace) -> dict[str, Path]
     return paths
 
 
+def processor_seconds(process: int) -> float:
+    """What a process has used so far, with all its threads (Linux)."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def step_seconds(
-    command: list[str], line: re.Pattern[str], environment: Mapping[str, str]
+    command: list[str],
+    line: re.Pattern[str],
+    environment: Mapping[str, str],
+    processor_time: bool,
 ) -> float:
     """The median time between two of the lines that a program prints after each step."""
     times, last = [], []
+    if processor_time:
+        environment = {**environment, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(
         command,
         cwd=ROOT,
