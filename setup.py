@@ -9,7 +9,8 @@ setup(
         Extension(
             "modelzoo_mediswift.kernels._sparse_linear",
             sources=[
-                f"{FOLDER}/{name}.c" for name in ("sparse_linear", "portable", "avx2", "avx512", "avx512_bf16")
+                f"{FOLDER}/{name}.c"
+                for name in ("sparse_linear", "portable", "avx2", "avx512", "avx512_bf16")
             ],
             depends=[
                 f"{FOLDER}/{name}.h"

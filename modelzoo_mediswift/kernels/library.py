@@ -86,7 +86,7 @@ def load_library() -> Library:
         if path.is_file():
             try:
                 return Library(path)
-            except OSError as error:
+            except (OSError, AttributeError) as error:  # the latter: compiled from older sources
                 raise UserError(f"the sparse kernels cannot be loaded: {error}") from error
     raise UserError(
         "the sparse kernels are not compiled: no C compiler was found when this package was "
