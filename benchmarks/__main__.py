@@ -25,7 +25,7 @@ BENCHMARKS: dict[str, list[list[str]]] = {
     "roofline": [[]],
     "masking_cost": [["--layers", "2"]],
     "gpu_step": [["med_dense", "med_s75", "--device", "cpu", "--tiny"]],
-    "scoring": [[]],
+    "scoring": [["--bf16"]],
     "parse_speed": [[]],
     "sparse_cpu": [[]],
 }

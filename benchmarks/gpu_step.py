@@ -20,7 +20,7 @@ from machine import machine
 from modelzoo_mediswift.build_model import build_model, build_sparsity_rule
 from modelzoo_mediswift.config.load import load_config
 from modelzoo_mediswift.config.trainer import TrainerConfig
-from modelzoo_mediswift.data.loader import Batch
+from modelzoo_mediswift.data.batch import Batch
 from modelzoo_mediswift.engine.parallel import distribute
 from modelzoo_mediswift.engine.peaks import peak_flops
 from modelzoo_mediswift.engine.torch_engine import TorchEngine, Update

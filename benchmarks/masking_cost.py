@@ -13,7 +13,7 @@ import time
 
 import torch
 
-from modelzoo_mediswift.data.loader import Batch
+from modelzoo_mediswift.data.batch import Batch
 from modelzoo_mediswift.engine.torch_engine import TorchEngine, Update
 from modelzoo_mediswift.model.gpt3 import GPT3
 from modelzoo_mediswift.optim.adamw import AdamW

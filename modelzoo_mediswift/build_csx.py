@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from modelzoo_mediswift import build, build_data, build_model
-from modelzoo_mediswift.checkpoint.densify import load_dense
-from modelzoo_mediswift.checkpoint.directory import load_checkpoint
-from modelzoo_mediswift.checkpoint.revival import Revival
+from modelzoo_mediswift import build_data, build_model
+from modelzoo_mediswift.build_start import find_start, load_for_evaluation
+from modelzoo_mediswift.build_trainer import (
+    FitJob,
+    Parts,
+    fit_section,
+    make_callbacks,
+    make_fit_job,
+    make_validate_trainer,
+    run_seed,
+)
 from modelzoo_mediswift.config.data import DataLoaderConfig
 from modelzoo_mediswift.config.model import ModelConfig
 from modelzoo_mediswift.config.trainer import InitConfig, TrainerConfig
+from modelzoo_mediswift.data.batch import Batch, Validation
 from modelzoo_mediswift.data.hdf5 import SequenceSource
-from modelzoo_mediswift.data.loader import Batch, EvalLoader, TrainLoader
+from modelzoo_mediswift.data.loader import EvalLoader, TrainLoader
 from modelzoo_mediswift.errors import UserError
-from modelzoo_mediswift.trainer.callbacks.base import Run
-from modelzoo_mediswift.trainer.callbacks.progress import ProgressLogger
 from modelzoo_mediswift.trainer.callbacks.run_record import RunRecord
-from modelzoo_mediswift.trainer.checkpointing import Checkpointing, engine_state
-from modelzoo_mediswift.trainer.trainer import Cadence, Trainer
+from modelzoo_mediswift.trainer.trainer import Trainer
 
 if TYPE_CHECKING:
     from modelzoo_mediswift.cerebras.assemble import Compiled
@@ -32,18 +35,8 @@ if TYPE_CHECKING:
 
 LOGS = "cerebras_logs"
 
-
-@dataclass(frozen=True)
-class CsxFitJob:
-    """Everything `trainer.fit` needs; `finished` when there is no step left to run."""
-
-    trainer: Trainer
-    loader: WorkerBatches
-    validation: build_data.Validation
-    finished: bool
-
-    def run(self) -> None:
-        self.trainer.fit(self.loader, self.validation)
+MakeBackend = Callable[[InitConfig, Path], Any]
+"""From the settings and the folder for the library's logs to one of its backends."""
 
 
 def compile_for_csx(config: TrainerConfig, mode: str) -> Sequence[Compiled]:
@@ -53,8 +46,8 @@ def compile_for_csx(config: TrainerConfig, mode: str) -> Sequence[Compiled]:
 
     assemble.check_for_csx(config)
     trains = not mode.startswith("eval")
-    if trains and config.fit is None:
-        raise UserError("the configuration has no trainer.fit section, which training needs")
+    if trains:
+        fit_section(config)
     names = ["train"] if trains else []
     if any("train_dataloader" not in path for path in config.dataloaders()):
         names.append("eval")
@@ -73,78 +66,42 @@ def build_fit(
     *,
     resume: bool = False,
     load_states: str | None = None,
-    make_backend: Callable[[InitConfig, Path], Any] | None = None,
-) -> CsxFitJob:
+    make_backend: MakeBackend | None = None,
+) -> FitJob:
     """`build.build_fit` for CSX. `make_backend` can put another of the library's backends in
     the place of a system."""
     from modelzoo_mediswift.cerebras import assemble
     from modelzoo_mediswift.cerebras.program import TracedGPT3
 
-    init, fit = config.init, config.fit
-    if fit is None:
-        raise UserError("the configuration has no trainer.fit section, which training needs")
+    init, fit = config.init, fit_section(config)
     assemble.check_for_csx(config)
-    model_dir = Path(init.model_dir)
-    seed = secrets.randbits(32) if init.seed is None else init.seed
+    seed = run_seed(init)
     torch.manual_seed(seed)  # the library's masks, dropout
 
     build_data.refuse_shared_examples(fit)
     source = build_data.open_data(fit.train_dataloader, init.model)
     loader = _train_batches(fit.train_dataloader, source, init.model)
     validation = _validation(fit.val_dataloader, init)
-    path = build.start_path(config, model_dir, resume)
-    checkpoint = load_checkpoint(path) if path else None
-    states = load_states or build.load_states_of(init)
-    weights_only = states == "model" and path is not None and path.parent != model_dir
-
+    start = find_start(config, source, resume=resume, load_states=load_states)
     model = TracedGPT3(**build_model.model_arguments(init.model, seed))
-    revival = Revival()
-    if checkpoint is not None and path is not None:
-        build.check_tokenizer(checkpoint, source, path)
-        if weights_only:
-            revival = build.load_weights(init, model, checkpoint, path, seed)
+    start.load_weights(init, model, seed)
     build_model.train_only(init, model)
-    backend = (make_backend or assemble.csx_backend)(init, model_dir / LOGS)
+    backend = (make_backend or assemble.csx_backend)(init, Path(init.model_dir) / LOGS)
     engine = assemble.make_engine(config, backend, model, True)
-    start = 0
-    if checkpoint is not None and not weights_only:
-        engine.load_state(engine_state(checkpoint))
-        loader.load_state_dict(checkpoint.loader)
-        start = checkpoint.step
-    total = build.total_steps(init, start, len(source), fit.train_dataloader.batch_size)
-    run = build.make_run(
-        config,
-        source,
+    start.restore(engine, loader)
+    parts = Parts(
         engine,
-        start=start,
-        total=total,
-        seed=seed,
-        path=path,
-        checkpoint=checkpoint,
-        revival=revival,
-        sparsity=None,  # the masks are on the system
+        loader,
+        validation,
+        [*make_callbacks(init, None), RunRecord()],
         other_versions={"cerebras-pytorch": assemble.RELEASE},
     )
-    model_dir.mkdir(parents=True, exist_ok=True)
-    revival.save(model_dir)
-    stopping = build.early_stopping(init, model_dir, start)
-    trainer = Trainer(
-        engine,
-        run,
-        build.cadence(init, start, total),
-        build.make_checkpointing(config, source),
-        [*build.make_callbacks(init, None), RunRecord()],
-        stopping,
-    )
-    done = start >= total or (stopping is not None and stopping.exhausted)
-    return CsxFitJob(trainer, loader, validation, finished=done)
+    return make_fit_job(config, source, start, seed, parts)
 
 
 def build_validate(
-    config: TrainerConfig,
-    path: Path | None,
-    make_backend: Callable[[InitConfig, Path], Any] | None = None,
-) -> tuple[Trainer, build_data.Validation]:
+    config: TrainerConfig, path: Path | None, make_backend: MakeBackend | None = None
+) -> tuple[Trainer, Validation]:
     """`build.build_validate` for CSX."""
     from modelzoo_mediswift.cerebras import assemble
     from modelzoo_mediswift.cerebras.program import TracedGPT3
@@ -153,18 +110,10 @@ def build_validate(
     loaders = build_data.validation_loaders(config)
     assemble.check_for_csx(config)
     model = TracedGPT3(**build_model.model_arguments(init.model, init.seed or 0))
-    step = 0
-    if path is not None:
-        checkpoint = load_checkpoint(path)
-        load_dense(model, checkpoint.model, path)  # zeros need no mask to be evaluated
-        step = checkpoint.step
-    model_dir = Path(init.model_dir)
-    backend = (make_backend or assemble.csx_backend)(init, model_dir / LOGS)
+    step = load_for_evaluation(model, path)
+    backend = (make_backend or assemble.csx_backend)(init, Path(init.model_dir) / LOGS)
     engine = assemble.make_engine(config, backend, model, False)
-    model_dir.mkdir(parents=True, exist_ok=True)
-    run = Run(model_dir, step, step, init.logging.log_steps, facts={"device": engine.description})
-    trainer = Trainer(engine, run, Cadence(step, 1), Checkpointing(model_dir), [ProgressLogger()])
-    return trainer, _validation(tuple(loaders), init)
+    return make_validate_trainer(init, engine, step), _validation(tuple(loaders), init)
 
 
 def _train_batches(
@@ -173,7 +122,7 @@ def _train_batches(
     return _worker_batches(config, build_data.train_loader(config, source, model), model)
 
 
-def _validation(configs: tuple[DataLoaderConfig, ...], init: InitConfig) -> build_data.Validation:
+def _validation(configs: tuple[DataLoaderConfig, ...], init: InitConfig) -> Validation:
     """As in `build.py`, each pass read by workers."""
     passes: dict[str, Callable[[], Iterable[Batch]]] = {}
     for name, (config, loader) in build_data.eval_loaders(configs, init).items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +9,11 @@ from modelzoo_mediswift.config.callbacks import GroupByLength
 from modelzoo_mediswift.config.data import DataLoaderConfig
 from modelzoo_mediswift.config.model import ModelConfig
 from modelzoo_mediswift.config.trainer import FitConfig, InitConfig, TrainerConfig
+from modelzoo_mediswift.data.batch import WHOLE, Share, Validation
 from modelzoo_mediswift.data.hdf5 import SequenceSource, open_sequences
-from modelzoo_mediswift.data.loader import WHOLE, Batch, EvalLoader, Share, TrainLoader
+from modelzoo_mediswift.data.loader import EvalLoader, TrainLoader
 from modelzoo_mediswift.data.overlap import refuse_overlap
 from modelzoo_mediswift.errors import UserError
-
-Validation = Mapping[str, Callable[[], Iterable[Batch]]]
 
 
 def open_data(config: DataLoaderConfig, model: ModelConfig) -> SequenceSource:
@@ -102,7 +100,6 @@ def eval_loaders(
 def validation_passes(
     configs: tuple[DataLoaderConfig, ...], init: InitConfig, share: Share = WHOLE
 ) -> Validation:
-    """A name and a way to start a pass for each validation set."""
     loaders = eval_loaders(configs, init, by_length=group_window(init) > 0, share=share)
     return {name: loader.__iter__ for name, (_, loader) in loaders.items()}
 

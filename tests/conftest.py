@@ -1,5 +1,8 @@
+from __future__ import annotations
+
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
@@ -8,6 +11,9 @@ from hypothesis import settings
 
 from modelzoo_mediswift.cerebras.environment import is_installed
 from modelzoo_mediswift.cerebras.missing import is_modelzoo_installed
+
+if TYPE_CHECKING:
+    from modelzoo_mediswift.model.gpt3 import GPT3
 
 # A loaded machine is slow now and then; that is no failure.
 settings.register_profile("patient", deadline=None)
@@ -45,6 +51,25 @@ def run_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "sparse.yaml").write_text(SPARSE_RUN)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def decoder() -> GPT3:
+    """A vocabulary of 30, 2 virtual tokens, 16 positions; initial weights so large that predictions
+    differ from token to token."""
+    from modelzoo_mediswift.model.gpt3 import GPT3, Initializer
+
+    return GPT3(
+        vocab_size=30,
+        hidden_size=24,
+        num_hidden_layers=2,
+        num_heads=3,
+        filter_size=96,
+        max_position_embeddings=16,
+        num_virtual_tokens=2,
+        initializer=Initializer(0.3),
+        embedding_initializer=Initializer(0.5),
+    ).eval()
 
 
 SPARSE_RUN = """\

@@ -16,7 +16,7 @@ from modelzoo_mediswift.cerebras.input import WorkerBatches
 from modelzoo_mediswift.cerebras.program import Features, TracedGPT3
 from modelzoo_mediswift.cerebras.state import read_snapshot, restore, snapshot
 from modelzoo_mediswift.cerebras.update import Step, Update
-from modelzoo_mediswift.data.loader import Batch
+from modelzoo_mediswift.data.batch import Batch
 from modelzoo_mediswift.engine.base import EngineState, EvalResult, NonFiniteLoss, StepResult
 from modelzoo_mediswift.errors import UserError
 

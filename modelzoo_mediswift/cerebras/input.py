@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from modelzoo_mediswift.data.batch import Batch
 from modelzoo_mediswift.data.checks import check_block
 from modelzoo_mediswift.data.hdf5 import (
     INPUT_IDS,
@@ -27,7 +28,7 @@ from modelzoo_mediswift.data.hdf5 import (
     SequenceSource,
     open_sequences,
 )
-from modelzoo_mediswift.data.loader import Batch, EvalLoader, TrainLoader
+from modelzoo_mediswift.data.loader import EvalLoader, TrainLoader
 from modelzoo_mediswift.data.order import DataOrder
 
 FEATURES = {"input_ids": INPUT_IDS, "attention_mask": LOSS_MASK, "labels": LABELS}

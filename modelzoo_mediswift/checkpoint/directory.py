@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -26,6 +25,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from modelzoo_mediswift.errors import UserError
+from modelzoo_mediswift.whole_files import flush
 
 FORMAT_VERSION = 1
 MODEL_FILE = "model.safetensors"
@@ -178,12 +178,3 @@ def _read_meta(path: Path) -> Mapping[str, Any]:
     if version != FORMAT_VERSION:
         raise UserError(f"{path}: checkpoint format {version}, this version reads {FORMAT_VERSION}")
     return meta
-
-
-def flush(path: Path) -> None:
-    """Have a file or a folder on the disk before what follows."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

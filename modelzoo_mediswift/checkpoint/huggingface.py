@@ -15,7 +15,6 @@ Masks are dropped: masked weights are zeros, and stay zeros.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,11 +26,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from modelzoo_mediswift.checkpoint.densify import PROMPT, split_masks
-from modelzoo_mediswift.checkpoint.directory import Checkpoint, flush
+from modelzoo_mediswift.checkpoint.directory import Checkpoint
 from modelzoo_mediswift.config.load import parse_config
 from modelzoo_mediswift.config.model import ModelConfig
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.sparsity.masking import MASK_SUFFIX
+from modelzoo_mediswift.whole_files import flush, read_json, write_json
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
@@ -162,15 +162,6 @@ def write_weights(folder: Path, checkpoint: Checkpoint, origin: Path, eos_id: in
     flush(folder / WEIGHTS_FILE)
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    write_text(path, json.dumps(content, indent=2) + "\n")
-
-
-def write_text(path: Path, content: str) -> None:
-    path.write_text(content, encoding="utf-8", newline="\n")
-    flush(path)
-
-
 def read_folder(folder: Path) -> Checkpoint:
     """The dense checkpoint in a Hugging Face folder of ours, or of another GPT-2 with exact GELU.
 
@@ -178,8 +169,8 @@ def read_folder(folder: Path) -> Checkpoint:
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
-    config = _read_json(folder / CONFIG_FILE)
-    kept = _read_json(folder / ORIGIN_FILE) if (folder / ORIGIN_FILE).is_file() else {}
+    config = read_json(folder / CONFIG_FILE)
+    kept = read_json(folder / ORIGIN_FILE) if (folder / ORIGIN_FILE).is_file() else {}
     _check_computable(config, folder)
     num_virtual = int(kept.get("num_virtual_tokens", 0))
     try:
@@ -237,18 +228,6 @@ def _minimal_yaml(config: Mapping[str, Any]) -> str:
     }
     text: str = yaml.safe_dump({"trainer": {"init": {"model": model}}}, sort_keys=False)
     return text
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: expected a JSON object")
-    return content
 
 
 def _num_layers(weights: Mapping[str, Tensor]) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.tasks.significance import Comparison, compare
+from modelzoo_mediswift.whole_files import read_json
 
 HOW = ("likelihood", "constrained", "generation")
 
@@ -59,13 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON ({error})") from error
-    predictions = content.get("predictions") if isinstance(content, dict) else None
+    content = read_json(path)
+    predictions = content.get("predictions")
     if not isinstance(predictions, dict) or not predictions:
         raise UserError(f"{path}: no predictions in it; expected a result file of `evaluate`")
     if not all(isinstance(p, dict) and "gold" in p for p in predictions.values()):

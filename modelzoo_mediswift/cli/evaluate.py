@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from modelzoo_mediswift.tasks.base import SPLITS, TaskScores
 from modelzoo_mediswift.tasks.calibration import Calibration, calibration
 from modelzoo_mediswift.tasks.layout import LAYOUT_KEY, POSITIONS
 from modelzoo_mediswift.tasks.registry import TASKS, make_task
+from modelzoo_mediswift.whole_files import write_json
 
 if TYPE_CHECKING:
     from modelzoo_mediswift.evaluation.predict import Answer
@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     for name in ("batch_size", "beams"):
         if getattr(arguments, name) < 1:
             raise UserError(f"--{name}: expected an integer >= 1, got {getattr(arguments, name)}")
-    model, checkpoint = load_model(arguments.checkpoint, arguments.device)
+    model, checkpoint = load_model(arguments.checkpoint, arguments.device, arguments.precision)
     take_layout(arguments, checkpoint.data)
     # None where it is off: a task without long answers has no such option.
     long_answer = arguments.include_long_answer or None
@@ -86,8 +86,6 @@ def run(arguments: argparse.Namespace) -> int:
     examples = task.read(arguments.data, arguments.split)
     text = read_tokenizer(arguments.tokenizer, checkpoint, arguments.checkpoint)
 
-    if arguments.precision == "bfloat16":
-        model = model.bfloat16()
     found = answer(
         model,
         task,
@@ -171,13 +169,7 @@ def result_record(
 def write_result(output: Path, result: dict[str, Any], hows: Sequence[str]) -> None:
     """The record; beside it each prediction alone, in the official script's form."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    _write_json(output, result)
+    write_json(output, result)
     for how in hows:
         official = {key: value[how] for key, value in result["predictions"].items()}
-        _write_json(output.with_suffix(f".{how}.predictions.json"), official)
-
-
-def _write_json(path: Path, content: object) -> None:
-    temporary = path.with_name(f".{path.name}.writing")
-    temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    temporary.replace(path)
+        write_json(output.with_suffix(f".{how}.predictions.json"), official)

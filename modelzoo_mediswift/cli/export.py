@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelzoo_mediswift.errors import UserError
+from modelzoo_mediswift.whole_files import flush, write_json, write_whole
 
 if TYPE_CHECKING:
     from modelzoo_mediswift.report.evaluations import Score
@@ -55,9 +56,8 @@ def run_export(arguments: argparse.Namespace) -> int:
         arguments.tokenizer, checkpoint, arguments.checkpoint
     )
 
-    from modelzoo_mediswift.checkpoint.directory import flush
     from modelzoo_mediswift.checkpoint.hf_tokenizer import tokenizer_settings, with_prompt_tokens
-    from modelzoo_mediswift.checkpoint.huggingface import write_json, write_text, write_weights
+    from modelzoo_mediswift.checkpoint.huggingface import write_weights
     from modelzoo_mediswift.checkpoint.model_card import model_card
     from modelzoo_mediswift.config.load import parse_config
 
@@ -73,7 +73,7 @@ def run_export(arguments: argparse.Namespace) -> int:
     temporary.mkdir(parents=True)
     write_weights(temporary, checkpoint, arguments.checkpoint, eos_id)
     tokens = with_prompt_tokens(content, model.vocab_size, model.num_virtual_tokens)
-    write_text(temporary / "tokenizer.json", tokens)
+    write_whole(temporary / "tokenizer.json", tokens)
     for name, settings in tokenizer_settings(model.max_position_embeddings).items():
         write_json(temporary / name, settings)
     card = model_card(
@@ -83,7 +83,7 @@ def run_export(arguments: argparse.Namespace) -> int:
         _scores(arguments.checkpoint),
         _record(arguments.checkpoint),
     )
-    write_text(temporary / "README.md", card)
+    write_whole(temporary / "README.md", card)
     flush(temporary)
     temporary.rename(folder)
     flush(folder.parent)
@@ -95,7 +95,7 @@ def run_import(arguments: argparse.Namespace) -> int:
     from modelzoo_mediswift.build_model import build_model
     from modelzoo_mediswift.checkpoint.directory import save_checkpoint, step_path
     from modelzoo_mediswift.checkpoint.hf_tokenizer import without_prompt_tokens
-    from modelzoo_mediswift.checkpoint.huggingface import read_folder, write_text
+    from modelzoo_mediswift.checkpoint.huggingface import read_folder
     from modelzoo_mediswift.config.load import parse_config
     from modelzoo_mediswift.model.tensors import load_tensors
 
@@ -114,7 +114,7 @@ def run_import(arguments: argparse.Namespace) -> int:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{tokenizer}: not a tokenizer.json: {error}") from error
         arguments.model_dir.mkdir(parents=True, exist_ok=True)
-        write_text(arguments.model_dir / "tokenizer.json", content)
+        write_whole(arguments.model_dir / "tokenizer.json", content)
         sha256 = hashlib.sha256(content.encode("utf-8")).hexdigest()
         checkpoint.data = {**checkpoint.data, "tokenizer_sha256": sha256}
     print(f"written: {save_checkpoint(checkpoint, arguments.model_dir)}")

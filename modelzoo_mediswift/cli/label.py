@@ -13,6 +13,7 @@ from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.tasks.layout import LAYOUT_KEY, POSITIONS
 from modelzoo_mediswift.tasks.pubmedqa import PubMedQA
 from modelzoo_mediswift.tasks.pubmedqa_files import LABELLING_FILE, load_records, with_context
+from modelzoo_mediswift.whole_files import read_json, write_json
 
 ANSWERS_FILE = "answers.jsonl"
 LABELS_FILE = "pqau_labels.json"
@@ -111,9 +112,9 @@ def _take_up(output: Path, facts: dict[str, Any]) -> dict[str, tuple[str, float]
     if not path.is_file():
         if answers_path.exists():
             raise UserError(f"{answers_path}: without {LABELLING_FILE}; remove it, or another -o")
-        path.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+        write_json(path, facts)
         return {}
-    before = json.loads(path.read_text(encoding="utf-8"))
+    before = read_json(path)
     for key, value in facts.items():
         if key != "checkpoint" and before.get(key) != value:
             raise UserError(
@@ -154,9 +155,7 @@ def _write_labels(
         "labels": dict(sorted(Counter(k["label"] for k in kept.values()).items())),
     }
     for name, content in ((LABELS_FILE, kept), (LABELLING_FILE, note)):
-        temporary = output / f".{name}.writing"
-        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
-        temporary.replace(output / name)
+        write_json(output / name, content)
     print(
         f"{output}: {len(kept):,} of {len(pmids):,} questions labelled with confidence >= "
         f"{min_confidence} ({', '.join(f'{n} {k}' for k, n in note['labels'].items())})",

@@ -18,18 +18,26 @@ if TYPE_CHECKING:
 END_OF_TEXT = "<|endoftext|>"
 
 
-def load_model(path: Path, device: str) -> tuple[GPT3, Checkpoint]:
-    """The dense model of a checkpoint on the device, and the checkpoint itself."""
+def load_model(path: Path, device: str, precision: str = "float32") -> tuple[GPT3, Checkpoint]:
+    """The dense model of a checkpoint on the device, to be asked only, and the checkpoint itself.
+
+    `precision`, float32 or bfloat16, is that of weights and arithmetic.
+    """
+    import torch
+
     from modelzoo_mediswift.build_model import build_device, build_model
     from modelzoo_mediswift.checkpoint.densify import load_dense
     from modelzoo_mediswift.checkpoint.directory import load_checkpoint
     from modelzoo_mediswift.config.load import parse_config
+    from modelzoo_mediswift.model.packed import pack_linear_layers
 
     checkpoint = load_checkpoint(path)
     config = parse_config(checkpoint.config, str(path / "meta.json"))
     model = build_model(config.init.model, seed=0)
     load_dense(model, checkpoint.model, path)
-    return model.to(build_device(device)).eval(), checkpoint
+    model = model.to(build_device(device), getattr(torch, precision)).eval()
+    pack_linear_layers(model)
+    return model, checkpoint
 
 
 def read_tokenizer_file(

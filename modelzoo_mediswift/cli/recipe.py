@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ from modelzoo_mediswift.config.fine_tuning import PseudoLabels
 from modelzoo_mediswift.config.trainer import NEWEST, TrainerConfig
 from modelzoo_mediswift.data.overlap import refuse_overlap
 from modelzoo_mediswift.errors import UserError
+from modelzoo_mediswift.whole_files import read_json, write_json
 
 RECIPE_FILE = "recipe.json"
 Train = Callable[[TrainerConfig, dict[str, Any]], int]
@@ -115,7 +115,7 @@ def _run_stage(
         "checkpoint": str(checkpoint),
         "validation": {k: watched[k] for k in ("monitor", "best", "stopped") if k in watched},
     }
-    _write(stage.model_dir / RECIPE_FILE, {"stages": [*before, record]})
+    write_json(stage.model_dir / RECIPE_FILE, {"stages": [*before, record]})
     print(f"stage {stage.number}, {stage.name}: took {checkpoint}", file=sys.stderr)
     return record, 0
 
@@ -135,7 +135,7 @@ def stages_before(stages: Sequence[Stage], number: int) -> list[dict[str, Any]]:
     for stage in reversed(stages[: number - 1]):
         path = stage.model_dir / RECIPE_FILE
         if path.is_file():
-            told: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["stages"]
+            told: list[dict[str, Any]] = read_json(path)["stages"]
             return told
     return []
 
@@ -145,7 +145,7 @@ def _finished(stage: Stage, record: dict[str, Any]) -> dict[str, Any] | None:
     path = stage.model_dir / RECIPE_FILE
     if not path.is_file():
         return None
-    done: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["stages"][-1]
+    done: dict[str, Any] = read_json(path)["stages"][-1]
     for key, what in (("started_from", "another start"), ("config_sha256", "other settings")):
         if done.get(key) != record[key]:
             raise UserError(
@@ -204,12 +204,6 @@ def _label(asked: PseudoLabels, config: TrainerConfig, device: str) -> dict[str,
          for p in (Path(d), Path(d).parent / "test")],
     )  # fmt: skip
     return note
-
-
-def _write(path: Path, content: object) -> None:
-    temporary = path.with_name(f".{path.name}.writing")
-    temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    temporary.replace(path)
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

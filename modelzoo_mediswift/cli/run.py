@@ -187,7 +187,6 @@ def _train(
     from modelzoo_mediswift.trainer.trainer import Interrupted
 
     start = {"resume": arguments.resume, "load_states": arguments.load_checkpoint_states}
-    job: build.FitJob | build_csx.CsxFitJob
     if arguments.device == "CSX":
         job = build_csx.build_fit(config, **start)
     else:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from modelzoo_mediswift.sweep.grid import Point
 from modelzoo_mediswift.tasks.registry import TASKS
 from modelzoo_mediswift.trainer.callbacks.base import Callback
 from modelzoo_mediswift.trainer.early_stopping import best_checkpoint, read
+from modelzoo_mediswift.whole_files import read_json
 
 START = "trainer.fit.ckpt_path"
 
@@ -176,7 +176,7 @@ def score(sweep: SweepConfig, checkpoint: Path, split: str, device: str) -> floa
     arguments = parser.parse_args(["evaluate", str(checkpoint), *flags])
     with contextlib.redirect_stdout(io.StringIO()):
         arguments.command(arguments)
-    found: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))["scores"]
+    found: dict[str, Any] = read_json(output)["scores"]
     scores = found.get("likelihood") or found["generation"]
     if not isinstance(scores.get(sweep.metric), int | float):
         known = ", ".join(k for k, v in scores.items() if isinstance(v, float))

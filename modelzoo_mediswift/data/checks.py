@@ -64,12 +64,3 @@ def check_block(
             f"{int(values[sequence, position])} at position {position}, "
             f"expected a number in [0, {limit})"
         )
-
-
-def check_token_ids(source: SequenceSource, vocab_size: int, num_virtual_tokens: int = 0) -> None:
-    """Scan the whole source with `check_block`; minutes for a large corpus."""
-    check_vocabulary(source, vocab_size, num_virtual_tokens)
-    step = max(1, (1 << 22) // source.max_sequence_length)
-    for start in range(0, len(source), step):
-        indices = np.arange(start, min(start + step, len(source)))
-        check_block(source.read(indices), indices, source, vocab_size, num_virtual_tokens)

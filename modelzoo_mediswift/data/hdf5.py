@@ -19,6 +19,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from modelzoo_mediswift.errors import UserError
+from modelzoo_mediswift.whole_files import read_json
 
 Layout = Literal["sample", "corpus"]
 
@@ -332,12 +333,7 @@ def _folder_params(folders: Sequence[Path], files: Sequence[SequenceFile]) -> di
 
 def _read_params(folder: Path) -> dict[str, Any]:
     path = folder / PARAMS_FILE
-    try:
-        params = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON ({error})") from None
-    if not isinstance(params, dict):
-        raise UserError(f"{path}: expected a JSON object")
+    params = read_json(path)
     if "tokenizer_sha256" not in params:
         return {}  # written by another tool, Model Zoo's for one: its keys mean other things
     return params

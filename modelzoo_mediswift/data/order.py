@@ -65,10 +65,6 @@ class DataOrder:
             position += end - offset
         return np.concatenate(parts)
 
-    def index_at(self, position: int) -> int:
-        """The index read at `position`."""
-        return int(self.indices(position, 1)[0])
-
     def _permutation(self, epoch: int) -> NDArray[np.int64]:
         """The random calls and their order are cstorch's; another order gives another stream."""
         if not self.shuffle:

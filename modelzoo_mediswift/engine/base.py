@@ -8,7 +8,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from modelzoo_mediswift.data.loader import Batch
+from modelzoo_mediswift.data.batch import Batch
 from modelzoo_mediswift.errors import UserError
 
 

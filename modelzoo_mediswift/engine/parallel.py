@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from modelzoo_mediswift.engine.processes import Processes
+from modelzoo_mediswift.engine.processes import ALONE, Processes
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.model.gpt3 import GPT3
 from modelzoo_mediswift.model.loss import LossModule
@@ -25,7 +25,7 @@ from modelzoo_mediswift.sparsity.masking import MASK_SUFFIX, Masking
 def distribute(
     model: GPT3,
     device: torch.device,
-    processes: Processes = Processes(),  # noqa: B008 - frozen
+    processes: Processes = ALONE,
     sparsity: Masking | None = None,
     *,
     shard: bool = False,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 # First match wins, so a longer name stands before its prefix.
 PEAK_BF16 = {
+    "GB200": 2500e12,
     "B200": 2250e12,
     "H200": 989e12,
     "H100 PCIe": 756e12,
@@ -25,4 +28,7 @@ PEAK_BF16 = {
 
 def peak_flops(device_name: str) -> float | None:
     """The peak of a device by its name; None where it is not known."""
-    return next((peak for name, peak in PEAK_BF16.items() if name in device_name), None)
+    for name, peak in PEAK_BF16.items():
+        if re.search(rf"\b{name}\b", device_name):  # whole words: an RTX A1000 is no A100
+            return peak
+    return None

@@ -58,6 +58,9 @@ class Processes:
         return gathered
 
 
+ALONE = Processes()
+
+
 def started_processes() -> Processes:
     """What torchrun says about this process; alone where it says nothing."""
     said = os.environ.get

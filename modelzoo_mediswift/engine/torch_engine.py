@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from modelzoo_mediswift.data.loader import Batch
+from modelzoo_mediswift.data.batch import Batch
 from modelzoo_mediswift.engine.base import EngineState, EvalResult, NonFiniteLoss, StepResult
 from modelzoo_mediswift.engine.out_of_memory import named_out_of_memory
 from modelzoo_mediswift.engine.parallel import accumulating, all_laid_out_as, distribute, whole
-from modelzoo_mediswift.engine.processes import Processes
+from modelzoo_mediswift.engine.processes import ALONE, Processes
 from modelzoo_mediswift.engine.sparse_layers import SparseLayers
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.model.gpt3 import GPT3
@@ -56,7 +56,7 @@ class TorchEngine:
         autocast: torch.dtype | None = None,
         micro_batch_size: int | None = None,
         module: nn.Module | None = None,
-        processes: Processes = Processes(),  # noqa: B008 - frozen
+        processes: Processes = ALONE,
         sparse_layers: SparseLayers | None = None,
     ) -> None:
         """`module` is what `parallel.distribute` made of the model; None: the model alone."""

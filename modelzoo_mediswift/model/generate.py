@@ -13,7 +13,7 @@ from modelzoo_mediswift.model.gpt3 import GPT3, KeyValue
 
 @dataclass(frozen=True)
 class Prefix:
-    """B sequences of different lengths, read once; S is the longest, shorter ones start later."""
+    """B sequences of different lengths, read once; S is the longest, shorter ones are padded."""
 
     cache: list[KeyValue]
     real: Tensor  # (B, S) bool, False on padding
@@ -34,23 +34,21 @@ class Prefix:
 
 @torch.no_grad()
 def read_prefix(model: GPT3, sequences: Sequence[Sequence[int]]) -> Prefix:
-    """Run the model over `sequences` (token and virtual-token ids), padded on the left."""
+    """Run the model over `sequences` (token and virtual-token ids).
+
+    Padding stands on the right: attention that is plainly causal never sees it, and needs no mask.
+    """
     model.eval()
     device = next(model.parameters()).device
     lengths = torch.tensor([len(s) for s in sequences], device=device)
     longest = int(lengths.max())
     ids = torch.zeros(len(sequences), longest, dtype=torch.long)
     for row, sequence in enumerate(sequences):
-        ids[row, longest - len(sequence) :] = torch.tensor(sequence)
-    positions = torch.arange(longest, device=device) - (longest - lengths).unsqueeze(1)  # (B, S)
-    real = positions >= 0
-    causal = torch.ones(longest, longest, dtype=torch.bool, device=device).tril()
-    # Padding attends to itself, because a row of softmax without any key is not a number.
-    mask = causal & real.unsqueeze(1) | torch.eye(longest, dtype=torch.bool, device=device)
-    hidden, cache = model.hidden_states(
-        ids.to(device), positions.clamp(min=0), mask.unsqueeze(1), keep_cache=True
-    )
-    return Prefix(cache, real, lengths, model.logits(hidden[:, -1]).float())
+        ids[row, : len(sequence)] = torch.tensor(sequence)
+    hidden, cache = model.hidden_states(ids.to(device), keep_cache=True)
+    real = torch.arange(longest, device=device) < lengths.unsqueeze(1)
+    last = hidden[torch.arange(len(sequences), device=device), lengths - 1]  # (B, d)
+    return Prefix(cache, real, lengths, model.logits(last).float())
 
 
 @torch.no_grad()

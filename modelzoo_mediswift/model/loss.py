@@ -19,20 +19,6 @@ CHUNK = 1024  # positions; their logits in fp32 are 166 MiB at 42,384 words
 VOCABULARY_MULTIPLE = 128  # a matrix product on tensor cores wants whole tiles
 
 
-def summed_loss(
-    model: GPT3, input_ids: Tensor, labels: Tensor, selected: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """Sum of the cross-entropy (nats, fp32) and the number of right predictions.
-
-    input_ids, labels: (B, T). `selected` holds the flat positions that count (None: all);
-    only their logits are computed, which is most of the cost of fine-tuning on short targets.
-    """
-    targets = labels.flatten().long()
-    if selected is not None:
-        targets = targets[selected]
-    return LossModule(model)(input_ids, targets, selected, count_right=True)
-
-
 class LossModule(nn.Module):
     """A model and its loss as one module, to be compiled or spread over processes as a whole."""
 

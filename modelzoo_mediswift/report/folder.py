@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.report.document import Document
 from modelzoo_mediswift.report.html_page import to_html
 from modelzoo_mediswift.report.markdown import to_markdown
+from modelzoo_mediswift.whole_files import write_whole
 
 HTML_FILE = "report.html"
 MARKDOWN_FILE = "report.md"
@@ -18,17 +18,8 @@ def write_report(document: Document, folder: Path) -> Path:
     """Write both files; returns the page's path. A reader never sees half a file."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write(folder / MARKDOWN_FILE, to_markdown(document))
-        _write(folder / HTML_FILE, to_html(document))
+        write_whole(folder / MARKDOWN_FILE, to_markdown(document))
+        write_whole(folder / HTML_FILE, to_html(document))
     except OSError as error:
         raise UserError(f"{folder}: cannot write the report there: {error.strerror}") from error
     return folder / HTML_FILE
-
-
-def _write(path: Path, content: str) -> None:
-    temporary = path.with_name(f".{path.name}.writing")
-    with temporary.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

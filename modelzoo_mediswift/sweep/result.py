@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from modelzoo_mediswift.sweep.grid import (
     Outcomes,
     Point,
 )
+from modelzoo_mediswift.whole_files import write_json
 
 RESULT_FILE = "result.json"
 
@@ -74,9 +74,7 @@ def write_result(folder: Path, grid: Grid, outcomes: Outcomes, record: dict[str,
     figure = heat_map(grid, outcomes, record["metric"])
     figure.savefig(folder / "heat_map.png", dpi=150)
     figure.savefig(folder / "heat_map.svg")
-    temporary = folder / f".{RESULT_FILE}.writing"
-    temporary.write_text(json.dumps(record, indent=1), encoding="utf-8")
-    temporary.replace(folder / RESULT_FILE)
+    write_json(folder / RESULT_FILE, record)
 
 
 def markdown(grid: Grid, outcomes: Outcomes, record: Mapping[str, Any] | None) -> str:

@@ -6,8 +6,6 @@ checkpoint decides as if it had never stopped.
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +13,7 @@ from typing import Any
 
 from modelzoo_mediswift.checkpoint.directory import step_path
 from modelzoo_mediswift.engine.base import EvalResult
-from modelzoo_mediswift.errors import UserError
+from modelzoo_mediswift.whole_files import read_json, write_json
 
 FILE = "early_stopping.json"
 
@@ -81,21 +79,13 @@ class EarlyStopping:
             "best": {"step": best[0], "value": best[1]} if best else None,
             "stopped": self.exhausted,
         }
-        temporary = self.model_dir / f".{FILE}.{os.getpid()}"  # all processes of a run write it
-        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
-        temporary.replace(self.model_dir / FILE)
+        write_json(self.model_dir / FILE, content)
 
 
 def read(model_dir: Path) -> dict[str, Any]:
     """What the file of a run's folder says; empty if there is none."""
     path = model_dir / FILE
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON ({error})") from None
-    return content if isinstance(content, dict) else {}
+    return read_json(path) if path.is_file() else {}
 
 
 def best_checkpoint(model_dir: Path) -> Path | None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Protocol
 
-from modelzoo_mediswift.data.loader import Batch
+from modelzoo_mediswift.data.batch import Batch, Validation
 from modelzoo_mediswift.engine.base import Engine, EvalResult, StepResult
 from modelzoo_mediswift.trainer.callbacks.base import Callback, Run
 from modelzoo_mediswift.trainer.checkpointing import Checkpointing
@@ -85,7 +85,7 @@ class Trainer:
         self._signalled = False  # this process, since when nobody else need know
         self._stop_requested = False  # all processes
 
-    def fit(self, loader: Loader, validation: Mapping[str, Callable[[], Iterable[Batch]]]) -> None:
+    def fit(self, loader: Loader, validation: Validation) -> None:
         """Train from the run's start step to the end.
 
         Raises Interrupted after SIGINT or SIGTERM: the current step is finished and a
@@ -122,9 +122,7 @@ class Trainer:
         finally:
             self._each(lambda c: c.on_end(step))
 
-    def validate(
-        self, validation: Mapping[str, Callable[[], Iterable[Batch]]]
-    ) -> dict[str, EvalResult]:
+    def validate(self, validation: Validation) -> dict[str, EvalResult]:
         """Evaluate the present weights on each validation set."""
         self._each(lambda c: c.on_start(self.run))
         try:
@@ -137,9 +135,7 @@ class Trainer:
         self._stop_requested = self.agree(self._signalled)
         return not self._stop_requested
 
-    def _evaluate(
-        self, step: int, validation: Mapping[str, Callable[[], Iterable[Batch]]]
-    ) -> dict[str, EvalResult]:
+    def _evaluate(self, step: int, validation: Validation) -> dict[str, EvalResult]:
         results = {}
         for name, batches in validation.items():
             result = results[name] = self.engine.evaluate(batches())

@@ -8,6 +8,7 @@ from typing import Any
 from modelzoo_mediswift import build, build_csx
 from modelzoo_mediswift.build_model import build_schedule
 from modelzoo_mediswift.cerebras.environment import require_cerebras
+from modelzoo_mediswift.checkpoint.directory import load_checkpoint
 from modelzoo_mediswift.checkpoint.mdl import read_mdl, to_mdl
 from modelzoo_mediswift.config.dump import to_yaml
 from modelzoo_mediswift.config.load import load_config
@@ -77,7 +78,7 @@ after = train(torch_job, ours, SECOND, END)
 # Back to the library, by its own loading, and by way of a second conversion to the torch engine.
 checkpointing = Checkpointing(Path("ours"), config=to_yaml(config))
 folder = checkpointing.save(SECOND, middle, {"samples_consumed": 0})
-checkpoint = build.load_checkpoint(folder)
+checkpoint = load_checkpoint(folder)
 to_mdl(checkpoint, Path("torch.mdl"), build_schedule(config.init)(SECOND))
 load_by_the_library("torch.mdl")
 back_in_the_library = train(job, library, SECOND, END)

@@ -5,7 +5,7 @@ import h5py
 import numpy as np
 import pytest
 
-from modelzoo_mediswift.data.checks import check_block, check_token_ids, check_vocabulary
+from modelzoo_mediswift.data.checks import check_block, check_vocabulary
 from modelzoo_mediswift.data.hdf5 import SequenceSource, open_sequences
 from modelzoo_mediswift.errors import UserError
 
@@ -32,6 +32,11 @@ def samples(n: int) -> np.ndarray:
     """Sequence i holds 10 i, 10 i + 1, ... and everything counts."""
     tokens = 10 * np.arange(n)[:, None] + np.arange(MSL + 1)
     return np.stack([tokens[:, :-1], np.ones((n, MSL)), tokens[:, 1:]], axis=1).astype(np.int32)
+
+
+def check_all(source: SequenceSource, vocab_size: int, num_virtual_tokens: int = 0) -> None:
+    every = list(range(len(source)))
+    check_block(source.read(every), every, source, vocab_size, num_virtual_tokens)
 
 
 def test_vocabulary_must_fit_the_model(tmp_path: Path) -> None:
@@ -66,10 +71,10 @@ def test_data_that_says_nothing_passes(tmp_path: Path) -> None:
 )
 def test_numbers_out_of_range_are_named(tmp_path: Path, row: int, value: int, message: str) -> None:
     data = samples(4)
-    check_token_ids(make_source(tmp_path, data[:2], data[2:]), 50, 2)
+    check_all(make_source(tmp_path, data[:2], data[2:]), 50, 2)
     data[3, row, 1] = value
     with pytest.raises(UserError) as caught:
-        check_token_ids(make_source(tmp_path, data[:2], data[2:]), 50, 2)
+        check_all(make_source(tmp_path, data[:2], data[2:]), 50, 2)
     assert f"{tmp_path / 'b.h5'}, sequence 1: {message}" in str(caught.value)
 
 
@@ -87,4 +92,4 @@ def test_a_virtual_token_may_be_an_input_but_not_a_label(tmp_path: Path) -> None
 def test_corpus_errors_name_the_token(tmp_path: Path) -> None:
     source = make_source(tmp_path, np.arange(30, dtype=np.uint16), max_sequence_length=MSL)
     with pytest.raises(UserError, match=r"a\.h5, token 8: input_ids holds 10 at position 2"):
-        check_token_ids(source, 10)
+        check_all(source, 10)

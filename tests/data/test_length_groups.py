@@ -17,7 +17,7 @@ from modelzoo_mediswift.data.loader import EvalLoader, TrainLoader
 from modelzoo_mediswift.data.order import DataOrder
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.model.gpt3 import GPT3
-from modelzoo_mediswift.model.loss import summed_loss
+from modelzoo_mediswift.model.loss import LossModule
 
 MSL, VOCAB, N = 64, 50, 101
 
@@ -109,7 +109,8 @@ def test_cutting_changes_no_loss(source: SequenceSource) -> None:
         losses = []
         for batch in (whole, cut):
             selected = batch.loss_mask.flatten().nonzero().squeeze(-1)
-            losses.append(summed_loss(model, batch.input_ids, batch.labels, selected)[0])
+            targets = batch.labels.flatten()[selected].long()
+            losses.append(LossModule(model)(batch.input_ids, targets, selected)[0])
         torch.testing.assert_close(losses[0], losses[1], rtol=1e-6, atol=0)
 
 

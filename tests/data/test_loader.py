@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from modelzoo_mediswift.data.batch import Batch
 from modelzoo_mediswift.data.hdf5 import SequenceSource, open_sequences
-from modelzoo_mediswift.data.loader import Batch, EvalLoader, TrainLoader
+from modelzoo_mediswift.data.loader import EvalLoader, TrainLoader
 from modelzoo_mediswift.data.order import DataOrder
 from modelzoo_mediswift.errors import UserError
 

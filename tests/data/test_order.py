@@ -8,7 +8,7 @@ from modelzoo_mediswift.data.order import DataOrder
 def test_unshuffled_epochs_follow_each_other() -> None:
     order = DataOrder(3, shuffle=False)
     assert order.indices(0, 7).tolist() == [0, 1, 2, 0, 1, 2, 0]
-    assert order.index_at(4) == 1
+    assert order.indices(4, 1).tolist() == [1]
 
 
 def test_unshuffled_with_num_samples_restarts_each_epoch() -> None:

@@ -12,7 +12,7 @@ import torch
 
 from modelzoo_mediswift.checkpoint.directory import load_checkpoint
 from modelzoo_mediswift.cli.run import main
-from modelzoo_mediswift.data.loader import Share
+from modelzoo_mediswift.data.batch import Share
 
 PROGRAM = Path(__file__).parent / "many_processes_run.py"
 

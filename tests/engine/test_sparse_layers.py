@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from modelzoo_mediswift.data.loader import Batch
+from modelzoo_mediswift.data.batch import Batch
 from modelzoo_mediswift.engine import sparse_layers
 from modelzoo_mediswift.engine.sparse_layers import SparseLayers, always, make_sparse_layers
 from modelzoo_mediswift.engine.torch_engine import TorchEngine, Update

@@ -4,23 +4,7 @@ import pytest
 import torch
 
 from modelzoo_mediswift.evaluation.perplexity import text_perplexity, windows
-from modelzoo_mediswift.model.gpt3 import GPT3, Initializer
-
-
-@pytest.fixture(scope="module")
-def model() -> GPT3:
-    return GPT3(
-        vocab_size=30,
-        hidden_size=24,
-        num_hidden_layers=2,
-        num_heads=3,
-        filter_size=96,
-        max_position_embeddings=16,
-        num_virtual_tokens=2,
-        initializer=Initializer(0.3),
-        embedding_initializer=Initializer(0.5),
-    ).eval()
-
+from modelzoo_mediswift.model.gpt3 import GPT3
 
 IDS = [(7 * i * i + i) % 30 for i in range(57)]
 
@@ -35,14 +19,14 @@ def test_windows_by_hand():
 
 @pytest.mark.parametrize("stride", [1, 5, 8, 16])
 @pytest.mark.parametrize("count", [1, 15, 16, 17, 57])
-def test_each_token_is_predicted_once_from_what_its_window_reads(model, stride, count):
+def test_each_token_is_predicted_once_from_what_its_window_reads(decoder, stride, count):
     tokens = [29, *IDS[:count]]
-    found = text_perplexity(model, IDS[:count], 29, num_bytes=100, stride=stride)
+    found = text_perplexity(decoder, IDS[:count], 29, num_bytes=100, stride=stride)
     nats, done = 0.0, 1
     while done < len(tokens):
         end = min(len(tokens), 17 if done == 1 else done + stride)
         start = max(0, end - 17)
-        log_p = torch.log_softmax(model(torch.tensor([tokens[start : end - 1]])), -1)[0]
+        log_p = torch.log_softmax(decoder(torch.tensor([tokens[start : end - 1]])), -1)[0]
         nats -= sum(log_p[i - 1 - start, tokens[i]].item() for i in range(done, end))
         done = end
     assert found.num_tokens == count
@@ -51,7 +35,7 @@ def test_each_token_is_predicted_once_from_what_its_window_reads(model, stride, 
     assert found.bits_per_byte == pytest.approx(nats / math.log(2) / 100, rel=1e-5)
 
 
-def test_a_uniform_model_has_the_vocabulary_as_perplexity(model):
+def test_a_uniform_model_has_the_vocabulary_as_perplexity():
     even = GPT3(
         vocab_size=30,
         hidden_size=8,

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from modelzoo_mediswift.model.gpt3 import GPT3, Initializer, truncated
-from modelzoo_mediswift.model.loss import summed_loss
+from modelzoo_mediswift.model.loss import LossModule
 from modelzoo_mediswift.model.tensors import unique_tensors
 
 
@@ -130,7 +130,7 @@ def test_virtual_tokens_come_from_the_prompt_and_are_not_predicted():
 def test_the_prompt_learns():
     model = small(num_virtual_tokens=2)
     ids = torch.tensor([[5, 61, 62, 7]])
-    loss, _ = summed_loss(model, ids, torch.tensor([[0, 0, 7, 8]]), torch.tensor([2, 3]))
+    loss, _ = LossModule(model)(ids, torch.tensor([7, 8]), torch.tensor([2, 3]))
     loss.backward()
     assert model.prompt_embedding.weight.grad.abs().min() > 0
 
@@ -165,9 +165,9 @@ def test_loss_of_selected_positions_by_hand():
     labels = torch.tensor([[2, 3, 4], [5, 6, 7]])
     log_p = torch.log_softmax(model(ids), -1)
     expected = -(log_p[0, 1, 3] + log_p[1, 2, 7])
-    loss, _ = summed_loss(model, ids, labels, torch.tensor([1, 5]))
+    loss, _ = LossModule(model)(ids, torch.tensor([3, 7]), torch.tensor([1, 5]))
     assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
-    whole, right = summed_loss(model, ids, labels, None)
+    whole, right = LossModule(model)(ids, labels.flatten(), count_right=True)
     every = -log_p.gather(-1, labels.unsqueeze(-1)).sum()
     assert whole.item() == pytest.approx(every.item(), rel=1e-6)
     assert right == (log_p.argmax(-1) == labels).sum()

@@ -2,7 +2,6 @@ import pytest
 import torch
 
 from modelzoo_mediswift.model.generate import greedy, read_prefix
-from modelzoo_mediswift.model.gpt3 import GPT3, Initializer
 from modelzoo_mediswift.model.sample import Sampling, stream
 
 P = torch.tensor([0.1, 0.5, 0.05, 0.3, 0.05])
@@ -35,27 +34,13 @@ def test_frequencies(sampling, expected):
     assert (frequencies(sampling)[expected == 0] == 0).all()
 
 
-@pytest.fixture(scope="module")
-def model() -> GPT3:
-    return GPT3(
-        vocab_size=30,
-        hidden_size=24,
-        num_hidden_layers=2,
-        num_heads=3,
-        filter_size=96,
-        max_position_embeddings=16,
-        initializer=Initializer(0.3),
-        embedding_initializer=Initializer(0.5),
-    ).eval()
-
-
-def test_stream(model):
-    prefix = read_prefix(model, [[3, 4, 5]])
-    plain = greedy(model, prefix, 6, 29)[0]
-    assert list(stream(model, prefix, Sampling(), 6, 29, seed=0)) == plain
-    assert list(stream(model, prefix, Sampling(), 6, plain[0], seed=0)) == []
+def test_stream(decoder):
+    prefix = read_prefix(decoder, [[3, 4, 5]])
+    plain = greedy(decoder, prefix, 6, 29)[0]
+    assert list(stream(decoder, prefix, Sampling(), 6, 29, seed=0)) == plain
+    assert list(stream(decoder, prefix, Sampling(), 6, plain[0], seed=0)) == []
     one, again, other = (
-        list(stream(model, prefix, Sampling(1.0), 100, 29, seed=seed)) for seed in (1, 1, 2)
+        list(stream(decoder, prefix, Sampling(1.0), 100, 29, seed=seed)) for seed in (1, 1, 2)
     )
     assert one == again != other
     assert len(one) + 3 <= 16 + 1

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from modelzoo_mediswift.model.gpt3 import GPT3
-from modelzoo_mediswift.model.loss import summed_loss
+from modelzoo_mediswift.model.loss import LossModule
 from modelzoo_mediswift.optim.adamw import AdamW
 from modelzoo_mediswift.sparsity.filters import SparsityRule
 from modelzoo_mediswift.sparsity.levels import levels, levels_by_kind
@@ -44,7 +44,7 @@ def test_masked_weights_and_moments_stay_exactly_zero(model):
     before = {p.name: p.weight.detach().clone() for p in static.parameters}
     ids = torch.randint(50, (4, 12), generator=torch.Generator().manual_seed(0))
     for step in range(8):
-        loss, _ = summed_loss(model, ids, ids.roll(-1, 1), None)
+        loss, _ = LossModule(model)(ids, ids.roll(-1, 1).flatten())
         loss.backward()
         static.mask_gradients(step + 1)
         optimizer.step(step, 1e-2)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from modelzoo_mediswift.data.loader import PaddingCount
+from modelzoo_mediswift.data.batch import PaddingCount
 from modelzoo_mediswift.engine.base import StepResult
 from modelzoo_mediswift.engine.energy import EnergyMeter
 from modelzoo_mediswift.trainer.callbacks.base import Run

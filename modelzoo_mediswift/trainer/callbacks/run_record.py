@@ -17,10 +17,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from modelzoo_mediswift.data.loader import PaddingCount
+from modelzoo_mediswift.data.batch import PaddingCount
 from modelzoo_mediswift.engine.base import StepResult
 from modelzoo_mediswift.engine.energy import EnergyMeter
 from modelzoo_mediswift.trainer.callbacks.base import Callback, Run
+from modelzoo_mediswift.whole_files import write_json
 
 RECORD_FILE = "run_record.json"
 FORMAT = 1
@@ -76,7 +77,6 @@ class RunRecord(Callback):
     def on_end(self, step: int) -> None:
         stopped_early = bool(self.run.facts.get("stopped_early"))
         self.session["finished"] = step >= self.run.total_steps or stopped_early
-        self.record |= self.run.facts  # some are known at the end alone
         self._save(step)
         if self.steps:
             print(summary(self.session), file=sys.stderr)
@@ -96,10 +96,8 @@ class RunRecord(Callback):
             "flops_dense": dense,
             "energy_joules": {k: round(v, 1) for k, v in energy.items() if v is not None} or None,
         }
-        self.record |= self.run.facts  # other callbacks may have added to them
-        temporary = self.path.with_name(f".{self.path.name}.writing")
-        temporary.write_text(json.dumps(self.record, indent=1), encoding="utf-8")
-        temporary.replace(self.path)
+        self.record |= self.run.facts  # some are known at the end alone
+        write_json(self.path, self.record)
 
     def _flops(self, which: str) -> float | None:
         """Of the session's tokens by the paper's formula, at the length that each batch had."""

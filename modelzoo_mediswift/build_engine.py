@@ -1,0 +1,141 @@
+"""From a configuration to PyTorch's engine: processes, device, arithmetic, optimizer."""
+
+from __future__ import annotations
+
+import torch
+
+from modelzoo_mediswift.build_model import build_device, build_schedule
+from modelzoo_mediswift.config.callbacks import SparseKernels
+from modelzoo_mediswift.config.trainer import InitConfig, TrainerConfig
+from modelzoo_mediswift.data.batch import Share
+from modelzoo_mediswift.engine.parallel import distribute
+from modelzoo_mediswift.engine.precision import autocast_dtype
+from modelzoo_mediswift.engine.processes import Processes, join, started_processes
+from modelzoo_mediswift.engine.sparse_layers import make_sparse_layers
+from modelzoo_mediswift.engine.torch_engine import TorchEngine, Update
+from modelzoo_mediswift.errors import UserError
+from modelzoo_mediswift.model.gpt3 import GPT3
+from modelzoo_mediswift.optim.adamw import AdamW
+from modelzoo_mediswift.plan.memory import fitting_micro_batch
+from modelzoo_mediswift.plan.plan import make_plan
+from modelzoo_mediswift.sparsity.masking import Masking
+
+# Of a GPU's memory; the rest is for the CUDA context, libraries and what the allocator wastes.
+USED_MEMORY = 0.85
+
+
+def meet(init: InitConfig, device_name: str) -> tuple[Processes, torch.device]:
+    """The processes of this run, joined, and this one's device."""
+    processes = started_processes()
+    if init.backend.enable_distributed and not processes.many:
+        raise UserError(
+            "trainer.init.backend.enable_distributed: start the processes with "
+            "`torchrun --nproc_per_node N run.py ...`"
+        )
+    device = build_device(device_name, processes.local_rank if processes.many else None)
+    join(processes, device)
+    return processes, device
+
+
+def training_engine(
+    config: TrainerConfig,
+    model: GPT3,
+    sparsity: Masking | None,
+    length: int,
+    device: torch.device,
+    processes: Processes,
+) -> TorchEngine:
+    """An engine for `model` with its weights; the training sequences have `length` tokens."""
+    init, fit = config.init, config.fit
+    assert fit is not None
+    compiled, autocast = _compiled(init, device), _autocast(init, device)
+    module = distribute(
+        model,
+        device,
+        processes,
+        sparsity,
+        shard=init.backend.shard_parameters,
+        compiled=compiled,
+    )
+    update = _update(init, model, sparsity)
+    kernels = init.callback(SparseKernels)
+    sparse_layers = None
+    if kernels is not None:
+        sparse_layers = make_sparse_layers(
+            model,
+            sparsity,
+            update.optimizer,
+            device,
+            every_layer=kernels.layers == "all",
+            tokens=(init.micro_batch_size or fit.train_dataloader.batch_size) * length,
+            autocast=autocast,
+            alone=not (processes.many or compiled),
+        )
+    return TorchEngine(
+        model,
+        device,
+        update,
+        autocast=autocast,
+        micro_batch_size=_micro_batch(config, length, device, processes),
+        module=module,
+        processes=processes,
+        sparse_layers=sparse_layers,
+    )
+
+
+def evaluation_engine(
+    init: InitConfig, model: GPT3, device: torch.device, processes: Processes
+) -> TorchEngine:
+    """An engine that only evaluates, with a copy of the model in each process."""
+    return TorchEngine(
+        model,
+        device,
+        autocast=_autocast(init, device),
+        micro_batch_size=init.micro_batch_size,
+        module=distribute(model, device, compiled=_compiled(init, device)),
+        processes=processes,
+    )
+
+
+def _micro_batch(
+    config: TrainerConfig, length: int, device: torch.device, processes: Processes
+) -> int | None:
+    """What the file says; where it says nothing, what should fit a GPU beside the model."""
+    asked = config.init.micro_batch_size
+    if asked is not None or config.fit is None or device.type != "cuda":
+        return asked
+    memory = make_plan(config, length).memory
+    if memory is None:
+        return None
+    share = Share(0, processes.count).each(config.fit.train_dataloader.batch_size)
+    total = torch.cuda.get_device_properties(device).total_memory
+    return fitting_micro_batch(memory, share, int(USED_MEMORY * total))
+
+
+def _compiled(init: InitConfig, device: torch.device) -> bool:
+    asked = init.backend.compile
+    return device.type == "cuda" if asked is None else asked
+
+
+def _autocast(init: InitConfig, device: torch.device) -> torch.dtype | None:
+    if init.precision is None:
+        return None
+    return autocast_dtype(device, init.precision.enabled, init.precision.fp16_type)
+
+
+def _update(init: InitConfig, model: GPT3, sparsity: Masking | None) -> Update:
+    optimizer, precision = init.optimizer, init.precision
+    assert optimizer is not None
+    return Update(
+        AdamW(
+            model,
+            betas=optimizer.betas,
+            eps=optimizer.eps,
+            weight_decay=optimizer.weight_decay,
+        ),
+        build_schedule(init),
+        sparsity,
+        max_gradient_norm=precision.max_gradient_norm if precision else None,
+        max_gradient_value=precision.max_gradient_value if precision else None,
+        grad_accum_steps=init.loop.grad_accum_steps,
+    )
