@@ -23,6 +23,15 @@ enum { HALF = 16, VECTOR = 2 * HALF }; /* tokens in a register of sums, and of i
 #define EACH(DO) DO(0) DO(1) DO(2) DO(3)
 _Static_assert(TILE == 4 * VECTOR, "EACH covers a tile");
 
+/* A chunk has as many rows as a block has lines, so a line of the next block is asked for with each
+ * row; a hint beyond the end does no harm. */
+_Static_assert(CHUNK == BLOCK * TILE / VECTOR, "one line to a row");
+
+INLINE void prefetch_line(const bf16 *block, int64_t line)
+{
+    __builtin_prefetch(block + line * VECTOR, 0, 2);
+}
+
 TARGET INLINE __m512bh load(const bf16 *from) { return (__m512bh)_mm512_loadu_si512(from); }
 
 #define START(j) __m512 low##j = _mm512_set1_ps(initial), high##j = low##j;
@@ -60,6 +69,7 @@ TARGET INLINE void multiply_block(const sparse_list *w, const bf16 *values, cons
         uint32_t n = start[row];
         const uint32_t end = start[row + 1];
         bf16 *out = y + row * TILE;
+        prefetch_line(x + BLOCK * TILE, row - first_row);
 #define WALK                                                                                       \
     for (; n + 2 <= end; n += 2) {                                                                 \
         const bf16 *in0 = x + offset[n] * TILE, *in1 = x + offset[n + 1] * TILE;                   \
@@ -120,6 +130,8 @@ TARGET INLINE void gradient_block(const sparse_list *w, const bf16 *dy, const bf
     for (int64_t row = first_row; row < last_row; row++) {
         const uint32_t end = start[row + 1];
         const bf16 *out = dy + row * TILE;
+        prefetch_line(x + BLOCK * TILE, row - first_row);
+        prefetch_line(x + next_in + BLOCK * TILE, row - first_row);
         EACH(HOLD)
         EACH(HOLD_NEXT)
         for (uint32_t n = start[row]; n < end; n += 4) {
