@@ -121,6 +121,8 @@ class Masking:
         changed = []
         for parameter in self.parameters:
             algorithm, weight, mask = parameter.algorithm, parameter.weight, parameter.mask
+            if not isinstance(algorithm, Dynamic):
+                continue
             if weight.grad is None or not algorithm.changes_at(step):
                 continue
             gradient = self._gradients.get(parameter.name)
