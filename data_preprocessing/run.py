@@ -71,7 +71,7 @@ class _Run:
     # -- stages ----------------------------------------------------------------------------------
 
     def inputs(self) -> None:
-        """sample, fetch and parse; the latter two know themselves what is done."""
+        """sample, fetch, fetch_pmc and parse; all but the first know themselves what is done."""
         inputs = [Path(path) for path in self.config.parse.inputs]
         if (sample := self.config.sample) is not None:
             folder = self.out / "sample"
@@ -86,6 +86,8 @@ class _Run:
             inputs += [folder / "pubmed", folder / "pmc"]
         if (fetch := self.config.fetch) is not None:
             inputs.append(self._fetch(fetch))
+        if (fetch_pmc := self.config.fetch_pmc) is not None:
+            inputs += self._fetch_pmc(fetch_pmc)
 
         from data_preprocessing.jats_rules import JatsOptions
         from data_preprocessing.parse import parse_files
@@ -102,12 +104,7 @@ class _Run:
 
         folder = self.out / "fetched"
         report = fetch_files(folder, **_settings(fetch))
-        failed = {file: why for told in report.values() for file, why in told["failed"].items()}
-        if failed:
-            raise UserError(
-                f"{len(failed)} files could not be fetched, the first: "
-                f"{next(iter(failed.values()))}; run it again"
-            )
+        _check_none_failed({k: v for told in report.values() for k, v in told["failed"].items()})
         counts = ("new", "changed", "gone")
         self.show(
             "fetch",
@@ -117,6 +114,15 @@ class _Run:
             },
         )
         return folder
+
+    def _fetch_pmc(self, section: Section) -> list[Path]:
+        from data_preprocessing.fetch_pmc import fetch_pmc
+
+        report = fetch_pmc(self.out / "fetched_pmc", **_settings(section))
+        _check_none_failed(report["failed"])
+        files: list[Path] = report.pop("files")
+        self.show("fetch_pmc", report | {"gone": len(report["gone"]), "failed": 0})
+        return files
 
     def merge(self) -> None:
         from data_preprocessing.merge import merge_records
@@ -253,6 +259,14 @@ class _Run:
         self.state[name] = entry
         with replacing(self.state_file) as temporary:
             temporary.write_text(json.dumps(self.state, indent=1) + "\n", encoding="utf-8")
+
+
+def _check_none_failed(failed: dict[str, str]) -> None:
+    if failed:
+        raise UserError(
+            f"{len(failed)} files could not be fetched, the first: "
+            f"{next(iter(failed.values()))}; run it again"
+        )
 
 
 def _settings(section: Section) -> dict[str, Any]:
