@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.tasks.base import SPLITS, TaskScores
 from modelzoo_mediswift.tasks.calibration import Calibration, calibration
+from modelzoo_mediswift.tasks.hoc import HocDocuments
 from modelzoo_mediswift.tasks.layout import LAYOUT_KEY, POSITIONS
+from modelzoo_mediswift.tasks.official import blue_table, predictions_json
 from modelzoo_mediswift.tasks.registry import TASKS, make_task
 from modelzoo_mediswift.whole_files import write_json
 
@@ -169,7 +171,19 @@ def result_record(
 def write_result(output: Path, result: dict[str, Any], hows: Sequence[str]) -> None:
     """The record; beside it each prediction alone, in the official script's form."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    write_json(output, result)
+    _write(output, json.dumps(result, indent=1))
+    said = result["predictions"]
     for how in hows:
-        official = {key: value[how] for key, value in result["predictions"].items()}
-        write_json(output.with_suffix(f".{how}.predictions.json"), official)
+        labels = {key: value[how] for key, value in said.items()}
+        _write(output.with_suffix(f".{how}.predictions.json"), predictions_json(labels))
+        if result["task"] == HocDocuments.name:
+            _write(output.with_suffix(f".{how}.predictions.tsv"), blue_table(labels))
+    if result["task"] == HocDocuments.name:
+        gold = {key: value["gold"] for key, value in said.items()}
+        _write(output.with_suffix(".gold.tsv"), blue_table(gold))
+
+
+def _write(path: Path, content: str) -> None:
+    temporary = path.with_name(f".{path.name}.writing")
+    temporary.write_text(content, encoding="utf-8")
+    temporary.replace(path)
