@@ -14,7 +14,7 @@ from modelzoo_mediswift.tasks.hoc import HocDocuments
 from modelzoo_mediswift.tasks.layout import LAYOUT_KEY, POSITIONS
 from modelzoo_mediswift.tasks.official import blue_table, predictions_json
 from modelzoo_mediswift.tasks.registry import TASKS, make_task
-from modelzoo_mediswift.whole_files import write_json
+from modelzoo_mediswift.whole_files import write_json, write_whole
 
 if TYPE_CHECKING:
     from modelzoo_mediswift.evaluation.predict import Answer
@@ -171,19 +171,13 @@ def result_record(
 def write_result(output: Path, result: dict[str, Any], hows: Sequence[str]) -> None:
     """The record; beside it each prediction alone, in the official script's form."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    _write(output, json.dumps(result, indent=1))
+    write_json(output, result)
     said = result["predictions"]
     for how in hows:
         labels = {key: value[how] for key, value in said.items()}
-        _write(output.with_suffix(f".{how}.predictions.json"), predictions_json(labels))
+        write_whole(output.with_suffix(f".{how}.predictions.json"), predictions_json(labels))
         if result["task"] == HocDocuments.name:
-            _write(output.with_suffix(f".{how}.predictions.tsv"), blue_table(labels))
+            write_whole(output.with_suffix(f".{how}.predictions.tsv"), blue_table(labels))
     if result["task"] == HocDocuments.name:
         gold = {key: value["gold"] for key, value in said.items()}
-        _write(output.with_suffix(".gold.tsv"), blue_table(gold))
-
-
-def _write(path: Path, content: str) -> None:
-    temporary = path.with_name(f".{path.name}.writing")
-    temporary.write_text(content, encoding="utf-8")
-    temporary.replace(path)
+        write_whole(output.with_suffix(".gold.tsv"), blue_table(gold))
