@@ -9,11 +9,12 @@ setup(
         Extension(
             "modelzoo_mediswift.kernels._sparse_linear",
             sources=[
-                f"{FOLDER}/{name}.c" for name in ("sparse_linear", "portable", "avx2", "avx512")
+                f"{FOLDER}/{name}.c"
+                for name in ("sparse_linear", "portable", "avx2", "avx512", "avx512_bf16")
             ],
             depends=[
                 f"{FOLDER}/{name}.h"
-                for name in ("sparse_linear", "vector_kernels", "scalar_kernels")
+                for name in ("sparse_linear", "vector_kernels", "scalar_kernels", "avx512")
             ],
             extra_compile_args=["-O3", "-std=gnu11"],
             libraries=["dl", "pthread"],

@@ -1,6 +1,7 @@
 """Whole training steps of the paper's nine shapes on a GPU: tokens/s, utilisation, memory.
 
     python benchmarks/gpu_step.py                        # needs a CUDA GPU
+    python benchmarks/gpu_step.py med_dense --attention flash       # or cudnn, efficient
     python benchmarks/gpu_step.py --device cpu --tiny    # the same code on a small shape
 
 The claims: utilisation, masked-sparse within 1 % of dense, memory within 10 % of the plan. A step
@@ -11,11 +12,13 @@ are those that a dense device executes, by the paper's formula and by PaLM's.
 import argparse
 import statistics
 import time
-from dataclasses import replace
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from machine import machine
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from modelzoo_mediswift.build_model import build_model, build_sparsity_rule
 from modelzoo_mediswift.config.load import load_config
@@ -27,13 +30,18 @@ from modelzoo_mediswift.engine.torch_engine import TorchEngine, Update
 from modelzoo_mediswift.optim.adamw import AdamW
 from modelzoo_mediswift.optim.schedules import ConstantLR
 from modelzoo_mediswift.plan.memory import fitting_micro_batch
-from modelzoo_mediswift.plan.plan import make_plan
+from modelzoo_mediswift.plan.plan import Plan, make_plan
 from modelzoo_mediswift.sparsity.masking import Masking
 
 PARAMS = Path(__file__).parents[1] / "params"
 NINE = [f"{size}_{kind}" for size in ("med", "large", "xl") for kind in ("dense", "s50", "s75")]
 TINY = {"hidden_size": 128, "num_hidden_layers": 2, "num_heads": 4, "filter_size": 512}
 TINY |= {"vocab_size": 2048, "max_position_embeddings": 128}
+ATTENTION = {
+    "cudnn": SDPBackend.CUDNN_ATTENTION,
+    "flash": SDPBackend.FLASH_ATTENTION,
+    "efficient": SDPBackend.EFFICIENT_ATTENTION,
+}
 
 
 def configuration(name: str, tiny: bool) -> TrainerConfig:
@@ -41,22 +49,47 @@ def configuration(name: str, tiny: bool) -> TrainerConfig:
     return load_config(PARAMS / f"{name}.yaml", overrides)
 
 
-def measure(name: str, arguments: argparse.Namespace) -> float:
-    """Seconds of a step, printed with what they mean."""
-    config = configuration(name, arguments.tiny)
-    init, device = config.init, torch.device(arguments.device)
+@dataclass(frozen=True)
+class Prepared:
+    """A configuration's engine and a batch of random tokens for it."""
+
+    engine: TorchEngine
+    batch: Batch
+    plan: Plan
+    micro_batch_size: int
+
+    def step_seconds(self, steps: int) -> float:
+        """The median of whole steps, after two that compile and warm up."""
+        times = []
+        for step in range(steps + 2):
+            start = time.perf_counter()
+            self.engine.train([self.batch], step, step + 1, 1, lambda result: True)
+            times.append(time.perf_counter() - start)
+        return statistics.median(times[2:])
+
+
+def prepare(
+    name: str,
+    device: torch.device,
+    *,
+    tiny: bool,
+    batch_size: int,
+    compiled: bool,
+    micro_batch_size: int | None = None,
+) -> Prepared:
+    """As run.py would train; without `micro_batch_size` as many sequences at a time as fit."""
+    config = configuration(name, tiny)
+    init = config.init
     plan = make_plan(config, init.model.max_position_embeddings)
-    length, batch_size = plan.sequence_length, 8 if arguments.tiny else arguments.batch_size
-    assert plan.memory is not None
-    micro = batch_size
-    if device.type == "cuda":
+    micro = micro_batch_size or batch_size
+    if device.type == "cuda" and micro_batch_size is None:
+        assert plan.memory is not None
         total = torch.cuda.get_device_properties(device).total_memory
         micro = fitting_micro_batch(plan.memory, batch_size, int(0.85 * total))
-        torch.cuda.reset_peak_memory_stats()
     model = build_model(init.model, 0)
     rules = [build_sparsity_rule(block) for block in init.sparsity]
     masking = Masking(model, rules, 0) if rules else None
-    module = distribute(model, device, sparsity=masking, compiled=arguments.compile)
+    module = distribute(model, device, sparsity=masking, compiled=compiled)
     optimizer = AdamW(model, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
     engine = TorchEngine(
         model,
@@ -66,27 +99,46 @@ def measure(name: str, arguments: argparse.Namespace) -> float:
         micro_batch_size=micro,
         module=module,
     )
-    ids = torch.randint(init.model.vocab_size, (batch_size, length + 1), dtype=torch.int32)
+    size = (batch_size, plan.sequence_length + 1)
+    ids = torch.randint(init.model.vocab_size, size, dtype=torch.int32)
     batch = Batch(ids[:, :-1], torch.ones_like(ids[:, 1:]), ids[:, 1:], 0, batch_size)
-    times = []
-    for step in range(arguments.steps + 2):  # the first two compile and warm up
-        start = time.perf_counter()
-        engine.train([batch], step, step + 1, 1, lambda result: True)
-        times.append(time.perf_counter() - start)
-    seconds = statistics.median(times[2:])
+    return Prepared(engine, batch, plan, micro)
+
+
+def measure(name: str, arguments: argparse.Namespace) -> float:
+    """Seconds of a step, printed with what they mean."""
+    device = torch.device(arguments.device)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    batch_size = 8 if arguments.tiny else arguments.batch_size
+    ready = prepare(
+        name, device, tiny=arguments.tiny, batch_size=batch_size, compiled=arguments.compile
+    )
+    with attention_kernel(arguments.attention):
+        seconds = ready.step_seconds(arguments.steps)
+    plan, length = ready.plan, ready.plan.sequence_length
     rate = batch_size * length / seconds
     text = f"{name}: {seconds:.3f} s a step of {batch_size} x {length}, {rate:,.0f} tokens/s"
-    peak = peak_flops(engine.description)
+    peak = peak_flops(ready.engine.description)
     if peak:
         paper = rate * plan.dense_flops_per_token.total / peak
         palm = rate * plan.palm_flops_per_token / peak
         text += f", MFU {paper:.1%} (paper's FLOPs), {palm:.1%} (PaLM's)"
-    if device.type == "cuda":
+    if device.type == "cuda" and plan.memory is not None:
         used = torch.cuda.max_memory_allocated()
-        extra = replace(plan.memory, activations=micro * plan.memory.activations_per_sequence).total
-        text += f", {used / 2**30:.1f} GiB (plan: {extra / 2**30:.1f}), {micro} at a time"
+        activations = ready.micro_batch_size * plan.memory.activations_per_sequence
+        planned = replace(plan.memory, activations=activations).total
+        text += f", {used / 2**30:.1f} GiB (plan: {planned / 2**30:.1f})"
+        text += f", {ready.micro_batch_size} at a time"
     print(text, flush=True)
     return seconds
+
+
+def attention_kernel(name: str) -> AbstractContextManager:
+    """Only the kernel of this name; "default" is PyTorch's own choice."""
+    if name == "default":
+        return nullcontext()
+    return sdpa_kernel(ATTENTION[name])
 
 
 def main() -> None:
@@ -96,6 +148,12 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="a small shape and batch")
     parser.add_argument("--batch_size", type=int, default=64, help="sequences per step")
     parser.add_argument("--steps", type=int, default=5, help="the median of so many")
+    parser.add_argument(
+        "--attention",
+        choices=("default", *ATTENTION),
+        default="default",
+        help="the kernel of scaled_dot_product_attention, to compare PyTorch's choice with",
+    )
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=None)
     arguments = parser.parse_args()
     if arguments.device == "cuda" and not torch.cuda.is_available():

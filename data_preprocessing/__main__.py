@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     for add in (
         inputs.add_sample,
         inputs.add_fetch,
+        inputs.add_fetch_pmc,
         inputs.add_parse,
         merging.add_merge,
         tokens.add_tokenizer,

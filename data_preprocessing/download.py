@@ -7,11 +7,13 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from data_preprocessing.mirror import Mirror, Opened, PassingError, network
 from data_preprocessing.records import replacing
 from modelzoo_mediswift.errors import UserError
+
+T = TypeVar("T")
 
 _CHUNK = 1 << 18
 _PROGRESS = 1 << 16  # an attempt that brings this much does not count as a failure
@@ -38,6 +40,32 @@ class Patience:
         backoff = min(self.longest_pause, self.pause * 2.0 ** (failures - 1))
         if self.stop.wait(max(asked, backoff * random.uniform(0.5, 1.5))):
             raise KeyboardInterrupt
+
+
+def patiently(ask: Callable[[], T], patience: Patience) -> T:
+    """What `ask` returns, asked again as long as it raises PassingError or BadContent.
+
+    Raises UserError once `patience` is at its end, or when the same BadContent comes twice in a
+    row: that is no fault of the line.
+    """
+    failures, last = 0, ""
+    while True:
+        if patience.stop.is_set():
+            raise KeyboardInterrupt
+        wait = 0.0
+        try:
+            return ask()
+        except PassingError as error:
+            reason, wait = str(error), error.wait
+        except BadContent as error:
+            reason = str(error)
+            if reason == last:
+                raise UserError(f"{reason}, twice the same") from None
+            last = reason
+        failures += 1
+        if failures > patience.retries:
+            raise UserError(f"{reason} (given up after {failures} attempts)")
+        patience.wait(failures, wait)
 
 
 def download(

@@ -1,14 +1,12 @@
-"""The `fetch` stage: PubMed's baseline and updates, PMC's open-access packages, verified.
+"""The `fetch` stage: PubMed's baseline and updates, PMC's packages of old, verified.
 
 A PubMed file must have the MD5 of its .md5 file. A PMC package must be a whole archive with
 exactly the articles of its .filelist.csv, which also gives every article's licence.
 """
 
 import hashlib
-import json
 import re
 import tarfile
-import threading
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -18,12 +16,12 @@ from typing import Any
 from tqdm import tqdm
 
 from data_preprocessing.byte_streams import open_bytes
-from data_preprocessing.download import BadContent, Patience, download
-from data_preprocessing.file_sets import FILE_SETS, NLM, FileSet
-from data_preprocessing.mirror import Mirror, PassingError, mirror_of
+from data_preprocessing.download import BadContent, Patience, download, patiently
+from data_preprocessing.fetch_state import FetchState
+from data_preprocessing.file_sets import FILE_SETS, NLM, PUBMED, FileSet
+from data_preprocessing.mirror import Mirror, mirror_of
 from data_preprocessing.only_one import only_one
 from data_preprocessing.pmc_jats import filelist_of, read_filelist
-from data_preprocessing.records import replacing
 from modelzoo_mediswift.errors import UserError
 
 STATE = "fetched.json"
@@ -34,7 +32,7 @@ _PMCID = re.compile(r"PMC(\d{1,18})(?!\d)")
 
 def fetch_files(
     out_dir: Path,
-    sets: Collection[str] = tuple(FILE_SETS),
+    sets: Collection[str] = PUBMED,
     *,
     base_url: str = NLM,
     names: Collection[str] | None = None,
@@ -60,7 +58,7 @@ def fetch_files(
     mirror = mirror_of(base_url, timeout=timeout, interval=interval)
     patience = patience or Patience()
     with only_one(out_dir):
-        state = _State(out_dir / STATE)
+        state = FetchState(out_dir / STATE)
         report: dict[str, Any] = {}
         jobs = []
         for name in sets:
@@ -93,61 +91,16 @@ class _Job:
         return f"{self.set_name}/{self.file}"
 
 
-class _State:
-    """What was fetched, by which mark of the listing and with which checksum."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.Lock()
-        self.files: dict[str, dict[str, Any]] = {}
-        if path.exists():
-            try:
-                self.files = dict(json.loads(path.read_text(encoding="utf-8"))["files"])
-            except (ValueError, KeyError, TypeError):
-                raise UserError(
-                    f"{path}: damaged; remove it, and files are verified anew"
-                ) from None
-
-    def gone(self, set_name: str, listing: Collection[str]) -> list[str]:
-        ours = [
-            key.removeprefix(f"{set_name}/") for key in self.files if key.startswith(f"{set_name}/")
-        ]
-        return sorted(set(ours) - set(listing))
-
-    def note(self, key: str, entry: dict[str, Any]) -> None:
-        with self._lock:
-            self.files[key] = entry
-            self._save()
-
-    def forget(self, key: str) -> None:
-        with self._lock:
-            self.files.pop(key, None)
-            self._save()
-
-    def _save(self) -> None:
-        with replacing(self._path) as temporary:
-            content = {"files": dict(sorted(self.files.items()))}
-            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
-
 def _listing(
     mirror: Mirror, files: FileSet, names: Collection[str] | None, patience: Patience
 ) -> dict[str, str]:
     pattern = re.compile(files.pattern)
     if names is not None:
         return {name: "" for name in names if pattern.fullmatch(name)}
-    failures = 0
-    while True:
-        try:
-            listing = mirror.listing(files.folder)
-            break
-        except PassingError as error:
-            failures += 1
-            if failures > patience.retries:
-                raise UserError(f"{error} (given up after {failures} attempts)") from None
-            patience.wait(failures, error.wait)
-        except UserError as error:
-            raise UserError("; ".join(filter(None, (str(error), files.if_missing)))) from None
+    try:
+        listing = patiently(lambda: mirror.listing(files.folder), patience)
+    except UserError as error:
+        raise UserError("; ".join(filter(None, (str(error), files.if_missing)))) from None
     found = {name: mark for name, mark in listing.items() if pattern.fullmatch(name)}
     if not found:
         raise UserError(f"{mirror.where(files.folder)}: lists no file like {files.pattern}")
@@ -188,7 +141,9 @@ def _run(worker: "_Worker", jobs: list[_Job], connections: int, report: dict[str
 class _Worker:
     """Fetches one file after another; all threads share it."""
 
-    def __init__(self, mirror: Mirror, out_dir: Path, state: _State, patience: Patience) -> None:
+    def __init__(
+        self, mirror: Mirror, out_dir: Path, state: FetchState, patience: Patience
+    ) -> None:
         self.mirror = mirror
         self.out_dir = out_dir
         self.state = state

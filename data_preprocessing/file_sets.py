@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 NLM = "https://ftp.ncbi.nlm.nih.gov"
+PMC_BUCKET = "https://pmc-oa-opendata.s3.amazonaws.com"
 
 
 @dataclass(frozen=True)
@@ -23,9 +24,8 @@ def _pmc(licence: str) -> FileSet:
         rf"{licence}_xml\.[\w.-]+\.tar\.gz",
         listed=True,
         # https://pmc.ncbi.nlm.nih.gov/tools/get-full-text/, notice of April 13, 2026
-        if_missing="NLM has ended its own bulk packages of PMC in 2026: give the base URL of a "
-        "mirror that has them, or a folder, or parse articles from its cloud service "
-        "(docs/data_at_scale.md)",
+        if_missing="NLM has ended its bulk packages of PMC in 2026: fetch_pmc reads its articles "
+        "from the cloud service; this set is for mirrors and folders that have the packages",
     )
 
 
@@ -36,3 +36,10 @@ FILE_SETS = {
     "pmc_noncomm": _pmc("oa_noncomm"),
     "pmc_other": _pmc("oa_other"),
 }
+
+PUBMED = ("pubmed_baseline", "pubmed_updatefiles")
+"""What NLM's server still has; PMC's articles come from its cloud service (`fetch_pmc`)."""
+
+GROUPS = ("comm", "noncomm", "other")
+"""Of PMC's articles by licence, as NLM divides them: commercial use allowed (CC0, CC BY, BY-SA,
+BY-ND); not allowed (CC BY-NC...); open access without such a licence."""

@@ -1,5 +1,6 @@
 """Text inside a line of a JATS article: styles, references, formulas."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from data_preprocessing import jats_rules as rules
@@ -17,7 +18,7 @@ def clean(text: str) -> str:
     return collapse(without_marks(text) if DROPPED in text else text)
 
 
-class InlineWriter:
+class InlineWriter(ABC):
     """Collects lines; the one below writes blocks.
 
     An article has a hundred thousand inline elements, so what follows asks little of each: one
@@ -30,13 +31,13 @@ class InlineWriter:
         self._article = article
         self._reference_ids: frozenset[str | None] | None = None
 
+    @abstractmethod
     def block(self, element: Any) -> None:
         """Write an element that stands on lines of its own."""
-        raise NotImplementedError
 
+    @abstractmethod
     def leave_out(self, element: Any, rule: str) -> None:
         """Account for the paragraphs of an element that is not written."""
-        raise NotImplementedError
 
     def line(self, element: Any) -> None:
         """Write an element's text as a line (several, if blocks interrupt it)."""

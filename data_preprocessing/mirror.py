@@ -11,13 +11,17 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
+from data_preprocessing.kept_connections import Answer, KeptConnections
+from data_preprocessing.listing_pages import DirectoryPage, bucket_folders
 from modelzoo_mediswift.errors import UserError
 
-_AGENT = "modelzoo-mediswift (data_preprocessing fetch)"
+_HEADERS = {
+    "User-Agent": "modelzoo-mediswift (data_preprocessing fetch)",
+    "Accept-Encoding": "identity",
+}
 _MAX_INDEX_BYTES = 64 << 20
 _PASSING = frozenset((408, 425, 429, 500, 502, 503, 504))
 _CONTENT_RANGE = re.compile(r"bytes\s+(\d+)-\d+/(\d+|\*)")
@@ -32,6 +36,10 @@ class PassingError(Exception):
         """Seconds that the server asked to be left alone."""
 
 
+class MissingError(UserError):
+    """The mirror has no such file."""
+
+
 @dataclass(frozen=True)
 class Opened:
     """An open file of a mirror, from `start` on."""
@@ -42,6 +50,15 @@ class Opened:
     """Bytes of the whole file, where the server says."""
     validator: str | None
     """Changes when the file does: an ETag, a date."""
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A small file, read whole."""
+
+    content: bytes
+    etag: str = ""
+    """As the server gave it, without quotes; in S3 the MD5 of an object that came in one part."""
 
 
 class Mirror(Protocol):
@@ -56,8 +73,20 @@ class Mirror(Protocol):
         Raises PassingError, or UserError if there is no such file.
         """
 
+    def get(self, path: str, limit: int) -> Whole:
+        """Read a file of at most `limit` bytes.
+
+        Raises PassingError, MissingError, or UserError if it is longer or refused.
+        """
+
+    def folders(self, folder: str) -> list[str]:
+        """The names of the folders in `folder`; raises PassingError or UserError."""
+
     def where(self, path: str) -> str:
         """The full name, for messages."""
+
+    def close(self) -> None:
+        """Let go of what `get` has kept open."""
 
 
 def mirror_of(base: str, *, timeout: float = 60.0, interval: float = 0.34) -> Mirror:
@@ -80,12 +109,28 @@ class FolderMirror:
     def where(self, path: str) -> str:
         return str(self.base / path)
 
+    def close(self) -> None:
+        pass
+
     def listing(self, folder: str) -> dict[str, str]:
         try:
             files = [path for path in (self.base / folder).iterdir() if path.is_file()]
         except OSError as error:
             raise UserError(f"{self.where(folder)}: cannot be listed ({error.strerror})") from None
         return {path.name: self._validator(path) for path in files}
+
+    def folders(self, folder: str) -> list[str]:
+        try:
+            return sorted(path.name for path in (self.base / folder).iterdir() if path.is_dir())
+        except OSError as error:
+            raise UserError(f"{self.where(folder)}: cannot be listed ({error.strerror})") from None
+
+    def get(self, path: str, limit: int) -> Whole:
+        with self.open(path).stream as stream:
+            content = stream.read(limit + 1)
+        if len(content) > limit:
+            raise UserError(f"{self.where(path)}: longer than {limit >> 20} MiB")
+        return Whole(content)
 
     def open(self, path: str, start: int = 0, validator: str | None = None) -> Opened:
         source = self.base / path
@@ -94,6 +139,8 @@ class FolderMirror:
             start = start if validator in (None, now) and start <= total else 0
             stream = source.open("rb")
             stream.seek(start)
+        except FileNotFoundError as error:
+            raise MissingError(f"{source}: cannot be read ({error.strerror})") from None
         except OSError as error:
             raise UserError(f"{source}: cannot be read ({error.strerror})") from None
         return Opened(stream, start, total, now)
@@ -105,28 +152,60 @@ class FolderMirror:
 
 
 class HttpMirror:
-    """A server with directory pages, such as NLM's or anybody's copy of it."""
+    """A server with directory pages, such as NLM's or anybody's copy of it, or an S3 bucket."""
 
     def __init__(self, base: str, *, timeout: float, interval: float) -> None:
         self.base = base.rstrip("/") + "/"
         self.timeout = timeout
         self.interval = interval
+        self._kept = KeptConnections(timeout)
         self._turn = threading.Lock()
         self._next = 0.0
 
     def where(self, path: str) -> str:
         return urllib.parse.urljoin(self.base, urllib.parse.quote(path))
 
+    def close(self) -> None:
+        self._kept.close()
+
     def listing(self, folder: str) -> dict[str, str]:
+        index = self._index(folder)
+        return {name: " ".join(text.split()) for name, text in index.files.items()}
+
+    def folders(self, folder: str) -> list[str]:
+        prefix = folder.rstrip("/") + "/"
+        question = {"list-type": "2", "delimiter": "/", "prefix": prefix}
+        try:
+            page = self._page(f"{self.base}?{urllib.parse.urlencode(question)}")
+        except UserError:
+            page = b""
+        found = bucket_folders(page)
+        return self._index(folder).folders if found is None else found
+
+    def get(self, path: str, limit: int) -> Whole:
+        url = self.where(path)
+        self._wait_for_turn()
+        with network(url):
+            answer, content = self._kept.get(url, _HEADERS, limit)
+        if (answer.status or 0) >= http.HTTPStatus.BAD_REQUEST:
+            raise _refusal(url, answer)
+        if len(content) > limit:
+            raise UserError(f"{url}: longer than {limit >> 20} MiB")
+        return Whole(content, answer.headers.get("ETag", "").strip('"'))
+
+    def _index(self, folder: str) -> DirectoryPage:
         url = self.where(folder.rstrip("/") + "/")
-        with self._request(url, {}) as answer:
-            page = answer.read(_MAX_INDEX_BYTES + 1)
+        index = DirectoryPage(url)
+        index.feed(self._page(url).decode("utf-8", errors="replace"))
+        index.close()
+        return index
+
+    def _page(self, url: str) -> bytes:
+        with self._request(url, {}) as answer, network(url):
+            page: bytes = answer.read(_MAX_INDEX_BYTES + 1)
         if len(page) > _MAX_INDEX_BYTES:
             raise UserError(f"{url}: the listing is longer than {_MAX_INDEX_BYTES >> 20} MiB")
-        index = _Index(url)
-        index.feed(page.decode("utf-8", errors="replace"))
-        index.close()
-        return {name: " ".join(text.split()) for name, text in index.files.items()}
+        return page
 
     def open(self, path: str, start: int = 0, validator: str | None = None) -> Opened:
         headers = {}
@@ -154,9 +233,7 @@ class HttpMirror:
 
     def _request(self, url: str, headers: dict[str, str]) -> http.client.HTTPResponse:
         self._wait_for_turn()
-        request = urllib.request.Request(
-            url, headers={"User-Agent": _AGENT, "Accept-Encoding": "identity", **headers}
-        )
+        request = urllib.request.Request(url, headers=_HEADERS | headers)
         with network(url):
             try:
                 answer = urllib.request.urlopen(request, timeout=self.timeout)
@@ -165,11 +242,7 @@ class HttpMirror:
                 with error:
                     if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                         raise _NoSuchRange from None
-                    said = f"{url}: the server answered {error.code} {error.reason}"
-                    if error.code in _PASSING:
-                        wait = _seconds(error.headers.get("Retry-After", ""))
-                        raise PassingError(said, wait) from None
-                    raise UserError(said) from None
+                    raise _refusal(url, error) from None
 
     def _wait_for_turn(self) -> None:
         with self._turn:
@@ -177,6 +250,15 @@ class HttpMirror:
             turn = max(now, self._next)
             self._next = turn + self.interval
         time.sleep(turn - now)
+
+
+def _refusal(url: str, answer: Answer) -> Exception:
+    said = f"{url}: the server answered {answer.status} {answer.reason}"
+    if answer.status in _PASSING:
+        return PassingError(said, _seconds(answer.headers.get("Retry-After", "")))
+    if answer.status in (http.HTTPStatus.NOT_FOUND, http.HTTPStatus.GONE):
+        return MissingError(said)
+    return UserError(said)
 
 
 class _NoSuchRange(Exception):
@@ -205,33 +287,3 @@ def _seconds(retry_after: str) -> float:
     except ValueError:
         return 0.0
     return min(600.0, max(0.0, until - time.time()))
-
-
-class _Index(HTMLParser):
-    """The files of a directory page: links to the page's own folder, and the text after each."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__()
-        self._url = url
-        self._name: str | None = None
-        self._inside = False
-        self.files: dict[str, str] = {}
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        href = dict(attrs).get("href")
-        if tag != "a" or not href:
-            return
-        target = urllib.parse.urljoin(self._url, href)
-        name = urllib.parse.unquote(target.removeprefix(self._url))
-        self._name = None
-        if target.startswith(self._url) and name and not set(name) & set('/\\?#"\0'):
-            self._name, self._inside = name, True
-            self.files.setdefault(name, "")
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == "a":
-            self._inside = False
-
-    def handle_data(self, data: str) -> None:
-        if self._name is not None and not self._inside:
-            self.files[self._name] += data

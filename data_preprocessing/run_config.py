@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from data_preprocessing.dask_cluster import BATCH_SYSTEMS
-from data_preprocessing.file_sets import FILE_SETS, NLM
+from data_preprocessing.file_sets import FILE_SETS, GROUPS, NLM, PMC_BUCKET, PUBMED
 from modelzoo_mediswift.config.section import (
     ListOnly,
     NonNegativeFloat,
@@ -34,12 +34,19 @@ def _known_set(name: str) -> str:
     return name
 
 
+def _known_group(name: str) -> str:
+    if name not in GROUPS:
+        raise problem(unknown("licence group", name, list(GROUPS)))
+    return name
+
+
 def _known_system(name: str) -> str:
     if name not in BATCH_SYSTEMS:
         raise problem(unknown("batch system", name, list(BATCH_SYSTEMS)))
     return name
 
 
+LicenceGroup = Annotated[str, AfterValidator(_known_group)]
 FileSetName = Annotated[str, AfterValidator(_known_set)]
 Flag = Annotated[bool, expected("true or false")]
 
@@ -52,9 +59,9 @@ class Sample(Section):
 
 
 class Fetch(Section):
-    """Bring NLM's files here."""
+    """Bring PubMed's files here (and PMC's packages of old, from where they are)."""
 
-    sets: Annotated[tuple[FileSetName, ...], ListOnly] = tuple(FILE_SETS)
+    sets: Annotated[tuple[FileSetName, ...], ListOnly] = PUBMED
     base_url: Text = NLM
     """A URL or a folder."""
     newest: PositiveInt | None = None
@@ -65,11 +72,31 @@ class Fetch(Section):
     prune: Flag = False
 
 
+class FetchPmc(Section):
+    """Bring PMC's articles here, in packages."""
+
+    groups: Annotated[tuple[LicenceGroup, ...], ListOnly] = GROUPS
+    base_url: Text = PMC_BUCKET
+    """The bucket or a copy of it: a URL or a folder."""
+    packages: PositiveInt | None = None
+    """Only the first so many."""
+    start: NonNegativeInt = 0
+    """Begin with the package of this PMCID."""
+    historical_ocr: Flag = False
+    """Texts of scanned articles too."""
+    connections: PositiveInt = 16
+    interval: NonNegativeFloat = 0.0
+    """Seconds between two requests."""
+    max_failed: NonNegativeInt = 100
+    """Articles that may fail before the stage gives up."""
+    prune: Flag = False
+
+
 class Parse(Section):
     """XML to records."""
 
     inputs: Annotated[tuple[PathText, ...], ListOnly] = ()
-    """Files and folders besides what `sample` or `fetch` made."""
+    """Files and folders besides what `sample`, `fetch` and `fetch_pmc` made."""
     captions: Flag = False
     """Of figures and tables; this and the next two are about full texts."""
     table_text: Flag = False
@@ -189,6 +216,7 @@ class RunConfig(Section):
     """Without it, `workers` processes of this machine in each stage."""
     sample: Annotated[Sample, _Empty] | None = Field(default=None)
     fetch: Annotated[Fetch, _Empty] | None = Field(default=None)
+    fetch_pmc: Annotated[FetchPmc, _Empty] | None = Field(default=None)
     parse: Annotated[Parse, _Empty] = Field(default_factory=Parse)
     merge: Annotated[Merge, _Empty] = Field(default_factory=Merge)
     tokenizer: Annotated[Tokenizer, _Empty] = Field(default_factory=Tokenizer)
@@ -197,8 +225,11 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _has_inputs(self) -> "RunConfig":
-        if self.sample is None and self.fetch is None and not self.parse.inputs:
-            raise problem("nothing to read: expected `fetch`, `sample` or `parse: {inputs: [...]}`")
+        if not (self.sample or self.fetch or self.fetch_pmc or self.parse.inputs):
+            raise problem(
+                "nothing to read: expected `fetch`, `fetch_pmc`, `sample` or "
+                "`parse: {inputs: [...]}`"
+            )
         return self
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""`sample`, `fetch` and `parse` on the command line: where the records come from."""
+"""`sample`, `fetch`, `fetch_pmc` and `parse` on the command line: where the records come from."""
 
 import json
 import sys
@@ -10,6 +10,8 @@ from data_preprocessing.cli.show import print_counts
 from data_preprocessing.only_one import only_one
 from modelzoo_mediswift.errors import UserError
 
+_NAMED = 20  # articles on the terminal
+
 
 def add_sample(stages: Any) -> None:
     stage = add_stage(
@@ -17,7 +19,7 @@ def add_sample(stages: Any) -> None:
     )
     stage.add_argument("out", type=Path, metavar="OUT", help="folder to write")
     stage.add_argument("--seed", type=int, default=0, help="another seed, another corpus")
-    stage.add_argument("--scale", type=float, default=1.0, help="size relative to the default")
+    stage.add_argument("--scale", type=float, default=1.0, help="1.0 is its usual size")
 
 
 def _sample(out: Path, seed: int, scale: float) -> None:
@@ -29,19 +31,19 @@ def _sample(out: Path, seed: int, scale: float) -> None:
 
 
 def add_fetch(stages: Any) -> None:
-    from data_preprocessing.file_sets import FILE_SETS, NLM
+    from data_preprocessing.file_sets import FILE_SETS, NLM, PUBMED
 
     stage = add_stage(
-        stages, "fetch", _fetch, "bring NLM's files here, verified; again: what is new"
+        stages, "fetch", _fetch, "bring PubMed's files here, verified; again: what is new"
     )
     stage.add_argument("out", type=Path, metavar="OUT", help="folder, with one folder per set")
     stage.add_argument(
         "--sets",
         nargs="+",
-        default=list(FILE_SETS),
+        default=list(PUBMED),
         choices=list(FILE_SETS),
         metavar="SET",
-        help=", ".join(FILE_SETS),
+        help=f"{', '.join(FILE_SETS)} (default: all)",
     )
     stage.add_argument("--base_url", default=NLM, help="NLM, any mirror of it, or a local folder")
     stage.add_argument(
@@ -72,6 +74,64 @@ def _fetch(out: Path, sets: list[str], names: Path | None, **options: Any) -> No
     if failed:
         total = sum(len(t["new"]) + len(t["changed"]) + t["unchanged"] for t in report.values())
         raise UserError(f"{failed} of {total + failed} files could not be fetched; run it again")
+
+
+def add_fetch_pmc(stages: Any) -> None:
+    from data_preprocessing.file_sets import GROUPS, PMC_BUCKET
+
+    stage = add_stage(
+        stages,
+        "fetch_pmc",
+        _fetch_pmc,
+        "bring PMC's articles here, in packages; again: what is new",
+    )
+    stage.add_argument("out", type=Path, metavar="OUT", help="folder of packages")
+    stage.add_argument(
+        "--groups",
+        nargs="+",
+        default=list(GROUPS),
+        choices=list(GROUPS),
+        metavar="GROUP",
+        help=f"licences: {', '.join(GROUPS)}",
+    )
+    stage.add_argument(
+        "--base_url", default=PMC_BUCKET, help="the bucket, or a copy of it: a URL or a folder"
+    )
+    stage.add_argument("--packages", type=positive, metavar="N", help="only the first N")
+    stage.add_argument(
+        "--start", type=int, default=0, metavar="PMCID", help="begin with this one's package"
+    )
+    stage.add_argument(
+        "--historical_ocr", action="store_true", help="texts of scanned articles too"
+    )
+    stage.add_argument("--connections", type=positive, default=16, help="at the same time")
+    stage.add_argument(
+        "--interval", type=float, default=0.0, help="seconds between two requests, at least"
+    )
+    stage.add_argument(
+        "--max_failed", type=int, default=100, metavar="N", help="give up after so many failures"
+    )
+    stage.add_argument(
+        "--prune",
+        action="store_true",
+        help="believe an inventory that lists a tenth less than the last one",
+    )
+
+
+def _fetch_pmc(out: Path, **options: Any) -> None:
+    from data_preprocessing.fetch_pmc import fetch_pmc
+    from data_preprocessing.pmc_changes import CHANGES
+
+    report = fetch_pmc(out, **options)
+    report.pop("files")
+    gone, failed = report.pop("gone"), report.pop("failed")
+    print_counts(str(out), report | {"gone": len(gone), "failed": len(failed)})
+    for why in [*gone.values(), *failed.values()][:_NAMED]:
+        print(f"error: {why}", file=sys.stderr)
+    if (more := len(gone) + len(failed) - _NAMED) > 0:
+        print(f"error: {more} more are in {out / CHANGES}", file=sys.stderr)
+    if failed:
+        raise UserError(f"{len(failed)} articles could not be fetched; run it again")
 
 
 def _read_words(path: Path) -> list[str]:

@@ -10,12 +10,21 @@ if TYPE_CHECKING:
     from data_preprocessing.executor import Executor
 
 
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Names a default where there is one to name, and the text does not do so itself."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        none = action.default is None or action.default is False or action.default == []
+        if none or "default" in (action.help or ""):
+            return action.help
+        return super()._get_help_string(action)
+
+
 def add_stage(
     stages: Any, name: str, run: Callable[..., None], summary: str
 ) -> argparse.ArgumentParser:
     """A subcommand; `run` gets its options by name."""
-    formatter = argparse.ArgumentDefaultsHelpFormatter
-    stage = stages.add_parser(name, help=summary, description=summary, formatter_class=formatter)
+    stage = stages.add_parser(name, help=summary, description=summary, formatter_class=_Help)
     stage.set_defaults(run=run)
     return stage
 

@@ -24,8 +24,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "pubmedqa-test-checkpoint_300.json build/demo/finetune/evaluations/"
         "pubmedqa-test-checkpoint_400.json",
     )
-    parser.add_argument("first", type=Path, metavar="A.json")
-    parser.add_argument("second", type=Path, metavar="B.json")
+    parser.add_argument("first", type=Path, metavar="A.json", help="what `evaluate` wrote")
+    parser.add_argument("second", type=Path, metavar="B.json", help="the same for the other")
     parser.add_argument("--how", choices=HOW, help="compare only these answers (default: all)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(command=run)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelzoo_mediswift.cli.flags import add_device_flag, add_tokenizer_flag
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.tasks.base import SPLITS, TaskScores
 from modelzoo_mediswift.tasks.calibration import Calibration, calibration
@@ -31,15 +32,15 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "and by generation and parsing. An example of hoc has several labels, which no likelihood "
         "of single labels ranks: there answers are generated freely, and held to the sets of "
         "labels. Writes scores and predictions as JSON.",
-        epilog="example: mediswift evaluate build/demo/finetune/checkpoint_200 --task pubmedqa "
+        epilog="example: mediswift evaluate build/demo/finetune/checkpoint_400 --task pubmedqa "
         "--data build/demo/sample/pubmedqa --tokenizer build/demo/tokenizer.json",
     )
     parser.add_argument("checkpoint", type=Path, help="checkpoint folder")
-    parser.add_argument("--task", choices=sorted(TASKS), required=True)
+    parser.add_argument("--task", choices=sorted(TASKS), required=True, help="what to score it on")
     parser.add_argument("--data", type=Path, required=True, help="the task's files")
-    parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer.json")
+    add_tokenizer_flag(parser)
     parser.add_argument("--split", choices=SPLITS, default="test", help="default: test")
-    parser.add_argument("--device", choices=("CPU", "GPU"), default="CPU")
+    add_device_flag(parser)
     parser.add_argument(
         "--batch_size", type=int, help="default: 4 on a CPU, whose caches are small, 32 on a GPU"
     )

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelzoo_mediswift.cli.flags import add_tokenizer_flag
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.whole_files import flush, write_json, write_whole
 
@@ -27,7 +28,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("checkpoint", type=Path, help="checkpoint folder")
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder to make")
-    parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer.json")
+    add_tokenizer_flag(parser)
     parser.set_defaults(command=run_export)
 
     parser = commands.add_parser(

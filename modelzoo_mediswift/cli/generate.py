@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from modelzoo_mediswift.cli.flags import add_device_flag, add_tokenizer_flag
 from modelzoo_mediswift.errors import UserError
 
 
@@ -23,14 +24,14 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("checkpoint", type=Path, help="checkpoint folder")
     parser.add_argument("text", help="what to continue; - reads it from standard input")
-    parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer.json")
+    add_tokenizer_flag(parser)
     parser.add_argument("--max_new_tokens", type=int, default=64, help="default: 64")
     parser.add_argument("--temperature", type=float, help="flatter above 1; 0 is greedy")
     parser.add_argument("--top_k", type=int, help="draw from so many most likely tokens")
     parser.add_argument("--top_p", type=float, help="draw from tokens of this much probability")
     parser.add_argument("--seed", type=int, default=0, help="of the draws (default: 0)")
     parser.add_argument("--no_prompt", action="store_true", help="leave out the soft prompt")
-    parser.add_argument("--device", choices=("CPU", "GPU"), default="CPU")
+    add_device_flag(parser)
     parser.set_defaults(command=run)
 
 

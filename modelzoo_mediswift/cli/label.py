@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from modelzoo_mediswift.cli.flags import add_device_flag, add_tokenizer_flag
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.tasks.layout import LAYOUT_KEY, POSITIONS
 from modelzoo_mediswift.tasks.pubmedqa import PubMedQA
@@ -31,12 +32,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("checkpoint", type=Path, help="checkpoint folder")
     parser.add_argument("--data", type=Path, required=True, help="questions, as in ori_pqau.json")
-    parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer.json")
+    add_tokenizer_flag(parser)
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the labels")
     parser.add_argument(
         "--min_confidence", type=float, default=0.0, help="leave out what is below (default: 0)"
     )
-    parser.add_argument("--device", choices=("CPU", "GPU"), default="CPU")
+    add_device_flag(parser)
     parser.add_argument("--batch_size", type=int, help="default: 4 on a CPU, 32 on a GPU")
     parser.set_defaults(command=run)
 

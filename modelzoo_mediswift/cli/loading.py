@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from modelzoo_mediswift.checkpoint.hf_tokenizer import END_OF_TEXT
 from modelzoo_mediswift.errors import UserError
 
 if TYPE_CHECKING:
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from modelzoo_mediswift.checkpoint.directory import Checkpoint
     from modelzoo_mediswift.evaluation.predict import Text
     from modelzoo_mediswift.model.gpt3 import GPT3
-
-END_OF_TEXT = "<|endoftext|>"
 
 
 def load_model(path: Path, device: str, precision: str = "float32") -> tuple[GPT3, Checkpoint]:

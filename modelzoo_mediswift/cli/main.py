@@ -3,49 +3,42 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from collections.abc import Sequence
 
-from modelzoo_mediswift.cli import (
-    compare,
-    convert,
-    erk,
-    evaluate,
-    export,
-    generate,
-    label,
-    perplexity,
-    plan,
-    report,
-    sweep,
-)
 from modelzoo_mediswift.cli.errors import guarded
 
-COMMANDS = (
-    plan,
-    erk,
-    evaluate,
-    compare,
-    label,
-    generate,
-    perplexity,
-    export,
-    convert,
-    report,
-    sweep,
-)
+# Command -> the module of this package that has it. Only the one asked for is imported, since the
+# imports of all of them take longer than `plan` does.
+COMMANDS = {
+    "plan": "plan",
+    "erk": "erk",
+    "evaluate": "evaluate",
+    "compare": "compare",
+    "label": "label",
+    "generate": "generate",
+    "perplexity": "perplexity",
+    "export": "export",
+    "import": "export",
+    "convert": "convert",
+    "report": "report",
+    "sweep": "sweep",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    given = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(
         prog="mediswift",
         description="Sparse pre-training of biomedical language models. Training itself is "
         "`python run.py {CSX,CPU,GPU} --params FILE`; data is `python -m data_preprocessing`.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in COMMANDS:
-        module.add_parser(commands)
-    arguments = parser.parse_args(argv)
+    asked = [COMMANDS[given[0]]] if given and given[0] in COMMANDS else COMMANDS.values()
+    for module in dict.fromkeys(asked):
+        importlib.import_module(f"modelzoo_mediswift.cli.{module}").add_parser(commands)
+    arguments = parser.parse_args(given)
     return guarded(lambda: arguments.command(arguments))
 
 

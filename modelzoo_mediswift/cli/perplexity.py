@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+from modelzoo_mediswift.cli.flags import add_device_flag, add_tokenizer_flag
 from modelzoo_mediswift.errors import UserError
 
 
@@ -20,11 +21,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("checkpoint", type=Path, help="checkpoint folder")
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="UTF-8 text")
-    parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer.json")
+    add_tokenizer_flag(parser)
     parser.add_argument(
         "--stride", type=int, help="tokens predicted per window (default: half the window)"
     )
-    parser.add_argument("--device", choices=("CPU", "GPU"), default="CPU")
+    add_device_flag(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(command=run)
 

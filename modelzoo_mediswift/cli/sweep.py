@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelzoo_mediswift.cli.errors import INTERRUPTED
+from modelzoo_mediswift.cli.flags import add_device_flag
 from modelzoo_mediswift.config.sweep import SweepConfig, load_sweep
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.sweep.grid import Grid, Point
@@ -37,7 +38,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--checkpoint_path", metavar="PATH", help="start every run here, whatever FILE says"
     )
     parser.add_argument("--folder", metavar="DIR", help="put the sweep here, whatever FILE says")
-    parser.add_argument("--device", choices=("CPU", "GPU"), default="CPU")
+    add_device_flag(parser)
     parser.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
     parser.add_argument("--status", action="store_true", help="print the grid so far, and stop")
     parser.set_defaults(command=run)

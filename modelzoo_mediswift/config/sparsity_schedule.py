@@ -1,6 +1,7 @@
 """Values of ``trainer.init.sparsity`` that change over training, and the steps of changes."""
 
 import math
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
@@ -24,12 +25,12 @@ Fraction = Annotated[float, Field(ge=0, le=1), expected("a number in [0, 1]")]
 class Schedule(Section):
     """A value for each step; ``type`` names the formula. Step 0 is before training."""
 
+    @abstractmethod
     def at(self, step: int, updates: int) -> float:
         """The value at a step before which masks were drawn or changed ``updates`` times.
 
         In double precision, for planning; a run computes in single precision, as cstorch does.
         """
-        raise NotImplementedError
 
 
 class Constant(Schedule):

@@ -34,26 +34,25 @@ def distribute(
     """The model on the device with its loss, as all processes compute it together.
 
     With `shard` the model's parameters become shares of themselves, so an optimizer is made
-    after this. `compiled` is one graph, or with `shard` one per layer, since the weights of a
-    layer are collected right before it. Raises UserError for masks that need whole weights.
+    after this. `compiled` is the model as one program, or with `shard` each layer, since the
+    weights of a layer are collected right before it. Raises UserError for masks that need whole
+    weights.
     """
     model.to(device)
     module = LossModule(model)
     if not (shard and processes.many):
         if compiled:
-            module.compile(fullgraph=True)
+            module.compile_parts()
         return _copies(module, device) if processes.many else module
     if sparsity is not None and sparsity.dynamic:
         raise UserError(
             "trainer.init.backend.shard_parameters: masks that change (gmp, set, rigl) compare "
             "all weights of a matrix, which no process has; leave the key out"
         )
-    layers = list(model.model.transformer_decoder.layers)
     if compiled:
-        for layer in layers:
-            layer.compile(fullgraph=True)
+        module.compile_parts(layers=True)
     fully_shard, mesh = _fully_shard(), _mesh(device, processes)
-    for layer in layers:
+    for layer in model.model.transformer_decoder.layers:
         fully_shard(layer, mesh=mesh)
     fully_shard(module, mesh=mesh)
     for parameter in sparsity.parameters if sparsity else ():

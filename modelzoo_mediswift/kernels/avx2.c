@@ -18,5 +18,5 @@ TARGET static inline void vector_sums(vector a, vector b, vector c, vector d, fl
 
 #include "scalar_kernels.h"
 
-const sparse_kernels avx2_kernels = {multiply, gradient, one_token, pack, unpack};
+const sparse_kernels avx2_kernels = FP32_KERNELS;
 #endif

@@ -1,34 +1,17 @@
 /* AVX-512 (F, BW, DQ, VL: every server processor that has it at all). */
 #if defined(__x86_64__)
-#include <immintrin.h>
-
 #define LANES 16
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")))
 typedef float vector __attribute__((vector_size(64), aligned(4), may_alias));
 
-TARGET static inline __m512 pair_sums(__m512 a, __m512 b)
-{
-    return _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
-}
+#include "avx512.h"
 
 TARGET static inline void vector_sums(vector a, vector b, vector c, vector d, float *sums)
 {
-    const __m512d ab = _mm512_castps_pd(pair_sums((__m512)a, (__m512)b));
-    const __m512d cd = _mm512_castps_pd(pair_sums((__m512)c, (__m512)d));
-    const __m512 quarters = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd)),
-                                          _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd)));
-    const __m256 halves = _mm256_add_ps(_mm512_castps512_ps256(quarters),
-                                        _mm512_extractf32x8_ps(quarters, 1));
-    _mm_storeu_ps(sums, _mm_add_ps(_mm256_castps256_ps128(halves),
-                                   _mm256_extractf128_ps(halves, 1)));
+    _mm_storeu_ps(sums, four_sums((__m512)a, (__m512)b, (__m512)c, (__m512)d));
 }
 
 #include "vector_kernels.h"
-
-TARGET static inline __mmask16 first_lanes(int64_t count)
-{
-    return count >= 16 ? 0xffff : count <= 0 ? 0 : (__mmask16)((1u << count) - 1);
-}
 
 /* One token reads the lists once, from memory; what the processor foresees by itself ends with a
  * page. A hint beyond the end does no harm. */
@@ -77,26 +60,6 @@ TARGET static void one_token(const sparse_list *w, const float *values, const fl
         y[row] = _mm512_reduce_add_ps(sums[row - first_row]) + (bias ? bias[row] : 0.0f);
 }
 
-/* Exchanges, in four steps, the squares of 1, 2, 4 and 8 beside the diagonal. */
-TARGET static inline __attribute__((always_inline)) void transpose(__m512 row[16])
-{
-#pragma GCC unroll 4
-    for (int size = 1; size < 16; size *= 2) {
-        const __m512i lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-        const __mmask16 second = _mm512_test_epi32_mask(lane, _mm512_set1_epi32(size));
-        const __m512i down = _mm512_mask_add_epi32(lane, second, lane, _mm512_set1_epi32(16 - size));
-        const __m512i up = _mm512_mask_add_epi32(_mm512_add_epi32(lane, _mm512_set1_epi32(size)),
-                                                 second, lane, _mm512_set1_epi32(16));
-#pragma GCC unroll 16
-        for (int i = 0; i < 16; i++)
-            if (!(i & size)) {
-                const __m512 one = row[i], other = row[i + size];
-                row[i] = _mm512_permutex2var_ps(one, down, other);
-                row[i + size] = _mm512_permutex2var_ps(one, up, other);
-            }
-    }
-}
-
 TARGET static inline __m512 load_row(const void *x, int bf16, int64_t at, __mmask16 there)
 {
     if (!bf16)
@@ -121,8 +84,9 @@ TARGET static inline void store_row(void *x, int bf16, int64_t at, __mmask16 the
     _mm256_mask_storeu_epi16((uint16_t *)x + at, there, _mm512_cvtepi32_epi16(half));
 }
 
-TARGET static void pack(const void *x, int bf16, int64_t tokens, int64_t features, float *tile)
+TARGET static void pack(const void *x, int bf16, int64_t tokens, int64_t features, void *tile)
 {
+    float *to = tile;
     for (int64_t token = 0; token < TILE; token += 16)
         for (int64_t feature = 0; feature < features; feature += 16) {
             const __mmask16 there = first_lanes(features - feature);
@@ -135,12 +99,13 @@ TARGET static void pack(const void *x, int bf16, int64_t tokens, int64_t feature
 #pragma GCC unroll 16
             for (int i = 0; i < 16; i++)
                 if (feature + i < features)
-                    _mm512_storeu_ps(tile + (feature + i) * TILE + token, row[i]);
+                    _mm512_storeu_ps(to + (feature + i) * TILE + token, row[i]);
         }
 }
 
-TARGET static void unpack(const float *tile, int bf16, int64_t tokens, int64_t features, void *x)
+TARGET static void unpack(const void *tile, int bf16, int64_t tokens, int64_t features, void *x)
 {
+    const float *from = tile;
     for (int64_t token = 0; token < tokens; token += 16)
         for (int64_t feature = 0; feature < features; feature += 16) {
             const __mmask16 there = first_lanes(features - feature);
@@ -148,7 +113,7 @@ TARGET static void unpack(const float *tile, int bf16, int64_t tokens, int64_t f
 #pragma GCC unroll 16
             for (int i = 0; i < 16; i++)
                 row[i] = feature + i < features
-                             ? _mm512_loadu_ps(tile + (feature + i) * TILE + token)
+                             ? _mm512_loadu_ps(from + (feature + i) * TILE + token)
                              : _mm512_setzero_ps();
             transpose(row);
 #pragma GCC unroll 16
@@ -158,5 +123,5 @@ TARGET static void unpack(const float *tile, int bf16, int64_t tokens, int64_t f
         }
 }
 
-const sparse_kernels avx512_kernels = {multiply, gradient, one_token, pack, unpack};
+const sparse_kernels avx512_kernels = FP32_KERNELS;
 #endif

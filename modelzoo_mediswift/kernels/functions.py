@@ -9,30 +9,32 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from modelzoo_mediswift.kernels.pattern import FEW_TOKENS, Pattern, pack, unpack
+from modelzoo_mediswift.kernels.library import load_library
+from modelzoo_mediswift.kernels.pattern import FEW_TOKENS, Pattern, pack, token_sums, unpack
 
 
 class _Pack(Function):
     @staticmethod
-    def forward(ctx: Any, rows: Tensor) -> Tensor:
+    def forward(ctx: Any, rows: Tensor, dtype: torch.dtype) -> Tensor:
         ctx.shape, ctx.dtype = rows.shape, rows.dtype
-        return pack(rows)
+        return pack(rows, dtype)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return unpack(gradient, ctx.shape, ctx.dtype)
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return unpack(gradient, ctx.shape, ctx.dtype), None
 
 
 class _Unpack(Function):
     @staticmethod
     def forward(ctx: Any, packed: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        ctx.dtype = packed.dtype
         return unpack(packed, shape, dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return pack(gradient), None, None
+        return pack(gradient, ctx.dtype), None, None
 
 
 class _SparseLinear(Function):
@@ -54,14 +56,18 @@ class _SparseLinear(Function):
         return (
             ctx.pattern.multiply_transposed(values, out) if for_input else None,
             ctx.pattern.gradient(out, packed) if for_values else None,
-            out.sum((0, 2)) if for_bias else None,
+            token_sums(out) if for_bias else None,
             None,
         )
 
 
 def pack_tokens(rows: Tensor) -> Tensor:
-    """Rows of tokens (..., features) as the tiles that `sparse_linear_packed` takes."""
-    return _Pack.apply(rows)
+    """Rows of tokens (..., features) as the tiles that `sparse_linear_packed` takes.
+
+    They are bf16 where a dense layer would compute in it and the processor can; else fp32.
+    """
+    half = result_dtype(rows) == torch.bfloat16 and load_library().multiplies_bf16
+    return _Pack.apply(rows, torch.bfloat16 if half else torch.float32)
 
 
 def unpack_tokens(packed: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

@@ -9,9 +9,12 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from modelzoo_mediswift.errors import UserError
 
-INSTRUCTION_SETS = ("portable", "AVX2", "AVX-512")
+INSTRUCTION_SETS = ("portable", "AVX2", "AVX-512", "AVX-512-BF16")
+_BF16 = "AVX-512-BF16"  # has kernels for tiles of bf16, besides those of the one before
 INSTRUCTIONS_VARIABLE = "MEDISWIFT_INSTRUCTIONS"  # to run with less than the processor has
 
 _INT, _LONG, _POINTER = ctypes.c_int, ctypes.c_int64, ctypes.c_void_p
@@ -20,6 +23,8 @@ _ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "move": (_POINTER, _LONG, _LONG, *[_POINTER] * 3, _INT),
     "multiply": (_INT, _INT, *[_POINTER] * 5, _LONG),
     "gradient": (_INT, _INT, *[_POINTER] * 4, _LONG),
+    "round_values": (_INT, _INT, *[_POINTER] * 3),
+    "token_sums": (_INT, _POINTER, _LONG, _LONG, _POINTER),
     "few_tokens": (_INT, _INT, *[_POINTER] * 5, _LONG),
     "pack": (_INT, _INT, _POINTER, _INT, _LONG, _LONG, _POINTER),
     "unpack": (_INT, _INT, _POINTER, _INT, _LONG, _LONG, _POINTER),
@@ -58,6 +63,17 @@ class Library:
         return self._functions[name]
 
     @property
+    def multiplies_bf16(self) -> bool:
+        return INSTRUCTION_SETS[self.instructions] == _BF16
+
+    def kernels(self, dtype: torch.dtype) -> int:
+        """The number of the kernels whose tiles hold this type."""
+        if dtype == torch.bfloat16:
+            assert self.multiplies_bf16
+            return self.instructions
+        return min(self.instructions, INSTRUCTION_SETS.index(_BF16) - 1)
+
+    @property
     def description(self) -> str:
         return INSTRUCTION_SETS[self.instructions]
 
@@ -70,7 +86,7 @@ def load_library() -> Library:
         if path.is_file():
             try:
                 return Library(path)
-            except OSError as error:
+            except (OSError, AttributeError) as error:  # the latter: compiled from older sources
                 raise UserError(f"the sparse kernels cannot be loaded: {error}") from error
     raise UserError(
         "the sparse kernels are not compiled: no C compiler was found when this package was "

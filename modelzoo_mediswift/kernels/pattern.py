@@ -99,7 +99,10 @@ class Pattern:
         )
 
     def multiply(self, values: Tensor, bias: Tensor | None, packed: Tensor) -> Tensor:
-        """Packed W x + bias, for packed x (tiles, in, 128)."""
+        """Packed W x + bias, for packed x (tiles, in, 128).
+
+        Values and bias are fp32, and rounded first where x is bf16; the result is of x's type.
+        """
         result = packed.new_empty(packed.shape[0], self.shape[0], TILE)
         self._multiply(self.list, values, bias, packed, result)
         return result
@@ -111,11 +114,12 @@ class Pattern:
         return result
 
     def gradient(self, out: Tensor, packed: Tensor) -> Tensor:
-        """The sum over tokens of out x^T at the non-zeros, for packed `out` and x."""
+        """The sum over tokens of out x^T at the non-zeros, in fp32, for packed `out` and x."""
+        assert out.dtype == packed.dtype
         result = torch.empty(self.count) if len(packed) else torch.zeros(self.count)
         library = load_library()
         library.gradient(
-            library.instructions,
+            library.kernels(packed.dtype),
             torch.get_num_threads(),
             ctypes.byref(self.list),
             out.data_ptr(),
@@ -130,7 +134,7 @@ class Pattern:
         result = x.new_empty(len(x), self.shape[0])
         library = load_library()
         library.few_tokens(
-            library.instructions,
+            library.kernels(x.dtype),
             torch.get_num_threads(),
             ctypes.byref(self.list),
             values.data_ptr(),
@@ -145,8 +149,11 @@ class Pattern:
         self, of: List, values: Tensor, bias: Tensor | None, packed: Tensor, result: Tensor
     ) -> None:
         library = load_library()
+        if packed.dtype == torch.bfloat16:
+            values = self._rounded(of, values)
+            bias = None if bias is None else bias.bfloat16().float()
         library.multiply(
-            library.instructions,
+            library.kernels(packed.dtype),
             torch.get_num_threads(),
             ctypes.byref(of),
             values.data_ptr(),
@@ -156,16 +163,32 @@ class Pattern:
             len(packed),
         )
 
+    def _rounded(self, of: List, values: Tensor) -> Tensor:
+        """The values in bf16, in the order of a list."""
+        rounded = torch.empty(self.count, dtype=torch.bfloat16)
+        library = load_library()
+        library.round_values(
+            library.kernels(rounded.dtype),
+            torch.get_num_threads(),
+            ctypes.byref(of),
+            values.data_ptr(),
+            rounded.data_ptr(),
+        )
+        return rounded
 
-def pack(rows: Tensor) -> Tensor:
-    """Rows of tokens (..., features), fp32 or bf16, as tiles (tiles, features, 128) in fp32."""
+
+def pack(rows: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Rows of tokens (..., features), fp32 or bf16, as tiles (tiles, features, 128).
+
+    `dtype` is that of the tiles: bf16 only where the library multiplies it.
+    """
     features = rows.shape[-1]
     rows = rows.contiguous()
     tokens = rows.numel() // features
-    packed = torch.empty(-(-tokens // TILE), features, TILE)
+    packed = torch.empty(-(-tokens // TILE), features, TILE, dtype=dtype)
     library = load_library()
     library.pack(
-        library.instructions,
+        library.kernels(dtype),
         torch.get_num_threads(),
         rows.data_ptr(),
         _is_bf16(rows.dtype),
@@ -184,7 +207,7 @@ def unpack(packed: Tensor, shape: torch.Size | tuple[int, ...], dtype: torch.dty
     assert rows.shape[-1] == features
     library = load_library()
     library.unpack(
-        library.instructions,
+        library.kernels(packed.dtype),
         torch.get_num_threads(),
         packed.data_ptr(),
         _is_bf16(dtype),
@@ -193,6 +216,22 @@ def unpack(packed: Tensor, shape: torch.Size | tuple[int, ...], dtype: torch.dty
         rows.data_ptr(),
     )
     return rows
+
+
+def token_sums(packed: Tensor) -> Tensor:
+    """The sum over tokens of each feature, in fp32."""
+    if packed.dtype == torch.float32:
+        return packed.sum((0, 2))
+    sums = torch.empty(packed.shape[1])
+    library = load_library()
+    library.token_sums(
+        library.kernels(packed.dtype),
+        packed.data_ptr(),
+        len(packed),
+        packed.shape[1],
+        sums.data_ptr(),
+    )
+    return sums
 
 
 def _is_bf16(dtype: torch.dtype) -> bool:

@@ -15,4 +15,4 @@ static inline void vector_sums(vector a, vector b, vector c, vector d, float *su
 
 #include "scalar_kernels.h"
 
-const sparse_kernels portable_kernels = {multiply, gradient, one_token, pack, unpack};
+const sparse_kernels portable_kernels = FP32_KERNELS;

@@ -46,26 +46,28 @@ TARGET static void one_token(const sparse_list *w, const float *values, const fl
 
 enum { SQUARE = 16 }; /* tokens and features moved at a time, so that both sides stay cached */
 
-TARGET static void pack(const void *x, int bf16, int64_t tokens, int64_t features, float *tile)
+TARGET static void pack(const void *x, int bf16, int64_t tokens, int64_t features, void *tile)
 {
+    float *to = tile;
     for (int64_t f0 = 0; f0 < features; f0 += SQUARE)
         for (int64_t t0 = 0; t0 < TILE; t0 += SQUARE)
             for (int64_t f = f0; f < least(f0 + SQUARE, features); f++)
                 for (int64_t t = t0; t < t0 + SQUARE; t++) {
                     const int64_t at = t * features + f;
-                    tile[f * TILE + t] = t >= tokens ? 0.0f
-                                         : bf16      ? from_bf16(((const uint16_t *)x)[at])
-                                                     : ((const float *)x)[at];
+                    to[f * TILE + t] = t >= tokens ? 0.0f
+                                       : bf16      ? from_bf16(((const uint16_t *)x)[at])
+                                                   : ((const float *)x)[at];
                 }
 }
 
-TARGET static void unpack(const float *tile, int bf16, int64_t tokens, int64_t features, void *x)
+TARGET static void unpack(const void *tile, int bf16, int64_t tokens, int64_t features, void *x)
 {
+    const float *from = tile;
     for (int64_t t0 = 0; t0 < tokens; t0 += SQUARE)
         for (int64_t f0 = 0; f0 < features; f0 += SQUARE)
             for (int64_t t = t0; t < least(t0 + SQUARE, tokens); t++)
                 for (int64_t f = f0; f < least(f0 + SQUARE, features); f++) {
-                    const float value = tile[f * TILE + t];
+                    const float value = from[f * TILE + t];
                     if (bf16)
                         ((uint16_t *)x)[t * features + f] = to_bf16(value);
                     else

@@ -9,16 +9,32 @@
 
 #include <dlfcn.h>
 #include <pthread.h>
+#ifdef HAS_BF16_KERNELS
+#include <cpuid.h>
+#endif
 
-/* --- Instruction sets, by number: 0 portable, 1 AVX2, 2 AVX-512. */
+/* --- Kernels, by number: 0 portable, 1 AVX2, 2 AVX-512, all of fp32; 3 AVX-512 of bf16. */
+
+#ifdef HAS_BF16_KERNELS
+static int multiplies_bf16(void)
+{
+    unsigned a, b, c, d; /* compilers know the name of this one only lately */
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1 << 5);
+}
+#endif
 
 int mediswift_best_instructions(void)
 {
 #if defined(__x86_64__)
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
+#ifdef HAS_BF16_KERNELS
+        if (multiplies_bf16())
+            return 3;
+#endif
         return 2;
+    }
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         return 1;
 #endif
@@ -27,6 +43,10 @@ int mediswift_best_instructions(void)
 
 static const sparse_kernels *kernels(int instructions)
 {
+#ifdef HAS_BF16_KERNELS
+    if (instructions == 3)
+        return &bf16_kernels;
+#endif
 #if defined(__x86_64__)
     if (instructions == 2)
         return &avx512_kernels;
@@ -144,26 +164,35 @@ void mediswift_move(float *dense, int64_t rows, int64_t cols, const uint32_t *st
 typedef struct {
     const sparse_kernels *kernels;
     const sparse_list *list;
-    const float *values, *bias, *x;
-    float *y;
+    const float *bias;
+    const void *values, *x;
+    void *y;
     int64_t chunks, tokens, features, groups, tiles;
-    int bf16;
-    const void *rows_in;
-    void *rows_out;
+    int bf16; /* the numbers in rows of tokens */
 } task;
+
+static const void *in(const task *t, int64_t numbers)
+{
+    return (const char *)t->x + numbers * t->kernels->number;
+}
+
+static void *out(const task *t, int64_t numbers)
+{
+    return (char *)t->y + numbers * t->kernels->number;
+}
 
 static void multiply_item(void *what, int64_t item)
 {
     const task *t = what;
     const int64_t tile = item / t->chunks, row = item % t->chunks * CHUNK;
-    t->kernels->multiply(t->list, t->values, t->bias, t->x + tile * t->list->cols * TILE,
-                         t->y + tile * t->list->rows * TILE, row,
+    t->kernels->multiply(t->list, t->values, t->bias, in(t, tile * t->list->cols * TILE),
+                         out(t, tile * t->list->rows * TILE), row,
                          least(row + CHUNK, t->list->rows));
 }
 
 /* Packed y = W x + bias; W is the transposed matrix where `place` is given. */
 void mediswift_multiply(int instructions, int threads, const sparse_list *list,
-                        const float *values, const float *bias, const float *x, float *y,
+                        const void *values, const float *bias, const void *x, void *y,
                         int64_t tiles)
 {
     const int64_t chunks = (list->rows + CHUNK - 1) / CHUNK;
@@ -177,16 +206,14 @@ static void gradient_item(void *what, int64_t item)
     const task *t = what;
     const int64_t row = item / t->groups * CHUNK, group = item % t->groups;
     const int64_t all = blocks(t->list->cols);
-    for (int64_t tile = 0; tile < t->tiles; tile++)
-        t->kernels->gradient(t->list, t->values + tile * t->list->rows * TILE,
-                             t->x + tile * t->list->cols * TILE, t->y, row,
-                             least(row + CHUNK, t->list->rows), all * group / t->groups,
-                             all * (group + 1) / t->groups, tile > 0);
+    t->kernels->gradient(t->list, t->values, t->x, t->tiles, t->y, row,
+                         least(row + CHUNK, t->list->rows), all * group / t->groups,
+                         all * (group + 1) / t->groups);
 }
 
 /* gradient[n] = sum over all tokens of dy x at the non-zeros. */
-void mediswift_gradient(int instructions, int threads, const sparse_list *list, const float *dy,
-                        const float *x, float *gradient, int64_t tiles)
+void mediswift_gradient(int instructions, int threads, const sparse_list *list, const void *dy,
+                        const void *x, float *gradient, int64_t tiles)
 {
     const int64_t chunks = (list->rows + CHUNK - 1) / CHUNK;
     const int64_t wanted = (4 * (int64_t)threads + chunks - 1) / chunks; /* work for all threads */
@@ -196,17 +223,38 @@ void mediswift_gradient(int instructions, int threads, const sparse_list *list, 
     run(threads, chunks * t.groups, gradient_item, &t);
 }
 
+static void round_item(void *what, int64_t block)
+{
+    const task *t = what;
+    t->kernels->round_values(t->list, t->values, t->y, block);
+}
+
+/* fp32 values as the products of bf16 take them. */
+void mediswift_round_values(int instructions, int threads, const sparse_list *list,
+                            const float *values, void *rounded)
+{
+    task t = {.kernels = kernels(instructions), .list = list, .values = values, .y = rounded};
+    run(threads, blocks(list->cols), round_item, &t);
+}
+
+/* sums[feature] = sum over all tokens of packed bf16. Short enough for one thread. */
+void mediswift_token_sums(int instructions, const void *x, int64_t tiles, int64_t features,
+                          float *sums)
+{
+    kernels(instructions)->token_sums(x, tiles, features, sums);
+}
+
 static void one_token_item(void *what, int64_t item)
 {
     const task *t = what;
     const int64_t row = item * FEW_ROWS;
     for (int64_t token = 0; token < t->tokens; token++)
-        t->kernels->one_token(t->list, t->values, t->bias, t->x + token * t->list->cols,
-                              t->y + token * t->list->rows, row,
+        t->kernels->one_token(t->list, t->values, t->bias, in(t, token * t->list->cols),
+                              out(t, token * t->list->rows), row,
                               least(row + FEW_ROWS, t->list->rows));
 }
 
-/* y[tokens][rows] = x[tokens][cols] W^T + bias, neither packed; for a few tokens. */
+/* y[tokens][rows] = x[tokens][cols] W^T + bias in fp32, neither packed; for a few tokens. */
 void mediswift_few_tokens(int instructions, int threads, const sparse_list *list,
                           const float *values, const float *bias, const float *x, float *y,
                           int64_t tokens)
@@ -216,37 +264,38 @@ void mediswift_few_tokens(int instructions, int threads, const sparse_list *list
     run(threads, (list->rows + FEW_ROWS - 1) / FEW_ROWS, one_token_item, &t);
 }
 
+static int64_t row_bytes(const task *t) { return t->features * (t->bf16 ? 2 : 4); }
+
 static void pack_item(void *what, int64_t tile)
 {
     const task *t = what;
-    const int64_t first = tile * TILE, size = t->bf16 ? 2 : 4;
-    t->kernels->pack((const char *)t->rows_in + first * t->features * size, t->bf16,
-                     least(TILE, t->tokens - first), t->features,
-                     t->y + first * t->features);
+    const int64_t first = tile * TILE;
+    t->kernels->pack((const char *)t->x + first * row_bytes(t), t->bf16,
+                     least(TILE, t->tokens - first), t->features, out(t, first * t->features));
 }
 
 static void unpack_item(void *what, int64_t tile)
 {
     const task *t = what;
-    const int64_t first = tile * TILE, size = t->bf16 ? 2 : 4;
-    t->kernels->unpack(t->x + first * t->features, t->bf16, least(TILE, t->tokens - first),
-                       t->features, (char *)t->rows_out + first * t->features * size);
+    const int64_t first = tile * TILE;
+    t->kernels->unpack(in(t, first * t->features), t->bf16, least(TILE, t->tokens - first),
+                       t->features, (char *)t->y + first * row_bytes(t));
 }
 
-/* Rows of tokens, float or bfloat16, to tiles. */
+/* Rows of tokens, fp32 or bf16, to tiles. */
 void mediswift_pack(int instructions, int threads, const void *rows, int bf16, int64_t tokens,
-                    int64_t features, float *tiles)
+                    int64_t features, void *tiles)
 {
-    task t = {.kernels = kernels(instructions), .rows_in = rows, .bf16 = bf16, .tokens = tokens,
+    task t = {.kernels = kernels(instructions), .x = rows, .bf16 = bf16, .tokens = tokens,
               .features = features, .y = tiles};
     run(threads, (tokens + TILE - 1) / TILE, pack_item, &t);
 }
 
 /* Tiles to rows of tokens. */
-void mediswift_unpack(int instructions, int threads, const float *tiles, int bf16, int64_t tokens,
+void mediswift_unpack(int instructions, int threads, const void *tiles, int bf16, int64_t tokens,
                       int64_t features, void *rows)
 {
-    task t = {.kernels = kernels(instructions), .rows_out = rows, .bf16 = bf16, .tokens = tokens,
+    task t = {.kernels = kernels(instructions), .y = rows, .bf16 = bf16, .tokens = tokens,
               .features = features, .x = tiles};
     run(threads, (tokens + TILE - 1) / TILE, unpack_item, &t);
 }

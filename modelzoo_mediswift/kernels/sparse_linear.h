@@ -1,7 +1,8 @@
 /* What the parts of the library share: the layout of tokens and of a sparse matrix.
  *
- * Activations are "packed": tiles of TILE tokens, feature-major, float[tiles][features][TILE], so
- * that one weight multiplies TILE tokens by whole vectors. Tokens beyond the last are zero.
+ * Activations are "packed": tiles of TILE tokens, feature-major, [tiles][features][TILE], so that
+ * one weight multiplies TILE tokens by whole vectors. Tokens beyond the last are zero. Numbers are
+ * fp32 or, for kernels that multiply bf16, bf16.
  *
  * A sparse matrix W of `rows` x `cols` is a list of its non-zeros in the order of
  * [block of BLOCK columns][row][column]: BLOCK x TILE floats of the input, 32 KiB, stay in the
@@ -9,11 +10,14 @@
  * part begins, and the next entry where it ends; offset[] is a column's place in its block.
  *
  * The transposed matrix has its own starts and offsets and no values: place[] says where a value
- * stands, counted from the first value of the same BLOCK x BLOCK square, which fits 16 bits.
+ * stands, counted from the first value of the same BLOCK x BLOCK square, which fits 16 bits. Its
+ * products take the values of the matrix itself in fp32; in bf16 they take a copy that is rounded
+ * and brought into the order of its own list.
  */
 #ifndef SPARSE_LINEAR_H
 #define SPARSE_LINEAR_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 enum {
@@ -33,24 +37,36 @@ typedef struct {
 } sparse_list;
 
 typedef struct {
+    int64_t number; /* bytes of a number in a tile, and of a value */
     /* y[chunk of rows] = W x + bias for one tile; x, y are one tile each. */
-    void (*multiply)(const sparse_list *w, const float *values, const float *bias, const float *x,
-                     float *y, int64_t first_row, int64_t last_row);
-    /* gradient[n] (+)= sum over the tile of dy[row of n] * x[column of n]. */
-    void (*gradient)(const sparse_list *w, const float *dy, const float *x, float *gradient,
-                     int64_t first_row, int64_t last_row, int64_t first_block, int64_t last_block,
-                     int add);
-    /* y[rows] = W x + bias for one token. */
+    void (*multiply)(const sparse_list *w, const void *values, const float *bias, const void *x,
+                     void *y, int64_t first_row, int64_t last_row);
+    /* gradient[n] = sum over all tiles of dy[row of n] * x[column of n]. */
+    void (*gradient)(const sparse_list *w, const void *dy, const void *x, int64_t tiles,
+                     float *gradient, int64_t first_row, int64_t last_row, int64_t first_block,
+                     int64_t last_block);
+    /* One tile of `tokens` rows of `features` numbers, bf16 or fp32, and back. */
+    void (*pack)(const void *x, int bf16, int64_t tokens, int64_t features, void *tile);
+    void (*unpack)(const void *tile, int bf16, int64_t tokens, int64_t features, void *x);
+    /* fp32 only: y[rows] = W x + bias for one token. */
     void (*one_token)(const sparse_list *w, const float *values, const float *bias, const float *x,
                       float *y, int64_t first_row, int64_t last_row);
-    /* One tile of `tokens` rows of `features` numbers, and back. */
-    void (*pack)(const void *x, int bf16, int64_t tokens, int64_t features, float *tile);
-    void (*unpack)(const float *tile, int bf16, int64_t tokens, int64_t features, void *x);
+    /* bf16 only: the values that `multiply` takes, of one block. */
+    void (*round_values)(const sparse_list *w, const float *values, void *rounded, int64_t block);
+    /* bf16 only: each feature's sum over all tokens. */
+    void (*token_sums)(const void *x, int64_t tiles, int64_t features, float *sums);
 } sparse_kernels;
+
+#define FP32_KERNELS                                                                               \
+    {sizeof(float), multiply, gradient, pack, unpack, one_token, NULL, NULL}
 
 extern const sparse_kernels portable_kernels;
 #if defined(__x86_64__)
 extern const sparse_kernels avx2_kernels, avx512_kernels;
+#if defined(__clang__) ? __clang_major__ >= 9 : __GNUC__ >= 10
+#define HAS_BF16_KERNELS
+extern const sparse_kernels bf16_kernels;
+#endif
 #endif
 
 static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }

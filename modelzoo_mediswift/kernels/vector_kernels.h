@@ -47,16 +47,17 @@ multiply_block(const sparse_list *w, const float *values, int by_place, const fl
     }
 }
 
-TARGET static void multiply(const sparse_list *w, const float *values, const float *bias,
-                            const float *x, float *y, int64_t first_row, int64_t last_row)
+TARGET static void multiply(const sparse_list *w, const void *values, const float *bias,
+                            const void *x, void *y, int64_t first_row, int64_t last_row)
 {
     for (int64_t block = 0; block < blocks(w->cols); block++)
         for (int token = 0; token < TILE; token += WIDTH) {
-            const float *in = x + block * BLOCK * TILE + token;
+            const float *in = (const float *)x + block * BLOCK * TILE + token;
+            float *out = (float *)y + token;
             if (w->place)
-                multiply_block(w, values, 1, bias, in, y + token, block, first_row, last_row);
+                multiply_block(w, values, 1, bias, in, out, block, first_row, last_row);
             else
-                multiply_block(w, values, 0, bias, in, y + token, block, first_row, last_row);
+                multiply_block(w, values, 0, bias, in, out, block, first_row, last_row);
         }
 }
 
@@ -104,12 +105,16 @@ gradient_block(const sparse_list *w, const float *dy, const float *x, float *gra
     }
 }
 
-TARGET static void gradient(const sparse_list *w, const float *dy, const float *x, float *gradient,
-                            int64_t first_row, int64_t last_row, int64_t first_block,
-                            int64_t last_block, int add)
+TARGET static void gradient(const sparse_list *w, const void *dy, const void *x, int64_t tiles,
+                            float *gradient, int64_t first_row, int64_t last_row,
+                            int64_t first_block, int64_t last_block)
 {
-    for (int64_t block = first_block; block < last_block; block++)
-        for (int token = 0; token < TILE; token += WIDTH)
-            gradient_block(w, dy + token, x + block * BLOCK * TILE + token, gradient, block,
-                           first_row, last_row, add || token > 0);
+    for (int64_t tile = 0; tile < tiles; tile++)
+        for (int64_t block = first_block; block < last_block; block++)
+            for (int token = 0; token < TILE; token += WIDTH) {
+                const float *out = (const float *)dy + tile * w->rows * TILE + token;
+                const float *in = (const float *)x + (tile * w->cols + block * BLOCK) * TILE + token;
+                gradient_block(w, out, in, gradient, block, first_row, last_row,
+                               tile > 0 || token > 0);
+            }
 }

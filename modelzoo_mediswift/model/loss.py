@@ -6,6 +6,7 @@ gradients, and are forgotten: what stays for the backward pass is the size of th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,7 +16,9 @@ from torch import Tensor, nn
 from modelzoo_mediswift.model.gpt3 import GPT3
 
 IGNORED = -100  # a target that does not count
-CHUNK = 1024  # positions; their logits in fp32 are 166 MiB at 42,384 words
+# Positions; their logits in fp32 are 662 MiB at 42,384 words. The output layer's gradient is read
+# and written once a chunk, which for fewer positions would take as long as the products.
+CHUNK = 4096
 VOCABULARY_MULTIPLE = 128  # a matrix product on tensor cores wants whole tiles
 
 
@@ -25,6 +28,27 @@ class LossModule(nn.Module):
     def __init__(self, model: GPT3) -> None:
         super().__init__()
         self.gpt3 = model
+        self._states: Callable[[Tensor], Tensor] = self._final_states
+        self._chunk: Callable[..., tuple[Tensor, Tensor, Tensor | None]] = _chunk
+
+    def compile_parts(self, *, layers: bool = False, **options: Any) -> None:
+        """One program for the model, or with `layers` one for each layer, and one for a chunk of
+        the loss. None depends on how many chunks there are, and so on the size of the batch.
+
+        `options` are torch.compile's.
+        """
+        # Sizes that vary are one more program each at worst: training and evaluation, whole
+        # chunks and their rest, a single sequence.
+        torch._dynamo.config.cache_size_limit = 64
+        self._chunk = torch.compile(_chunk, fullgraph=True, **options)
+        if layers:
+            for layer in self.gpt3.model.transformer_decoder.layers:
+                layer.compile(fullgraph=True, **options)
+        else:
+            self._states = torch.compile(self._final_states, fullgraph=True, **options)
+
+    def _final_states(self, input_ids: Tensor) -> Tensor:
+        return self.gpt3.hidden_states(input_ids)[0].flatten(0, 1)  # (B*T, d)
 
     def forward(
         self,
@@ -38,15 +62,14 @@ class LossModule(nn.Module):
         input_ids: (B, T). targets: int64 (N,), where IGNORED does not count; they belong to the
         flat `positions` (N,), or to all positions in order.
         """
-        hidden, _ = self.gpt3.hidden_states(input_ids)
-        hidden = hidden.flatten(0, 1)  # (B*T, d)
+        hidden = self._states(input_ids)
         if positions is not None:
-            hidden = hidden[positions]
+            hidden = hidden.index_select(0, positions)
         device = hidden.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         weight = self.gpt3.model.lm_head.weight
         loss, right = _ChunkedCrossEntropy.apply(
-            hidden, weight, targets, dtype or weight.dtype, count_right
+            hidden, weight, targets, dtype or weight.dtype, count_right, self._chunk
         )
         return loss, right
 
@@ -62,9 +85,33 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         targets: Tensor,  # (N,)
         dtype: torch.dtype,  # of the matrix products
         count_right: bool,
+        chunk: Callable[..., tuple[Tensor, Tensor, Tensor | None]],  # `_chunk`, maybe compiled
     ) -> tuple[Tensor, Tensor]:
+        parts = hidden.detach().split(CHUNK)
+        n_words = len(weight)
+        padding = -n_words % VOCABULARY_MULTIPLE if hidden.is_cuda else 0
+        words = weight.detach().to(dtype)
+        if padding:
+            words = F.pad(words, (0, 0, 0, padding))  # (V + padding, d)
+        trains = any(ctx.needs_input_grad)
+        loss = torch.zeros((), dtype=torch.float32, device=hidden.device)
+        right = torch.zeros((), dtype=torch.int64, device=hidden.device)
+        weight_gradient = torch.zeros_like(words, dtype=torch.float32) if trains else None
+        hidden_parts = []
         with torch.autocast(hidden.device.type, enabled=False):
-            return _forward(ctx, hidden, weight, targets, dtype, count_right)
+            for part, target in zip(parts, targets.split(CHUNK), strict=True):
+                summed, correct, gradient = chunk(
+                    part, words, target, n_words, count_right, weight_gradient
+                )
+                loss += summed
+                right += correct
+                if gradient is not None:
+                    hidden_parts.append(gradient)
+        if weight_gradient is not None:
+            ctx.save_for_backward(
+                torch.cat(hidden_parts), weight_gradient[:n_words].to(weight.dtype)
+            )
+        return loss, right
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -73,45 +120,49 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         return (
             hidden_gradient * gradients[0] if for_hidden else None,
             weight_gradient * gradients[0] if for_weight else None,
-            *(None, None, None),
+            *(None, None, None, None),
         )
 
 
-def _forward(
-    ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, dtype: torch.dtype, count_right: bool
-) -> tuple[Tensor, Tensor]:
-    n_words = len(weight)
-    padding = -n_words % VOCABULARY_MULTIPLE if hidden.is_cuda else 0
-    words = F.pad(weight.to(dtype), (0, 0, 0, padding))  # (V + padding, d)
-    trains = any(ctx.needs_input_grad)
-    loss = torch.zeros((), dtype=torch.float32, device=hidden.device)
+def _chunk(
+    hidden: Tensor,  # (n, d)
+    words: Tensor,  # (V + padding, d), of the products' type
+    target: Tensor,  # (n,)
+    n_words: int,
+    count_right: bool,
+    weight_gradient: Tensor | None,  # fp32, like words; None: no gradients are wanted
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The loss of some positions, their right predictions, and the gradient by `hidden`.
+
+    That by `words` is added to `weight_gradient`.
+    """
+    inputs = hidden.to(words.dtype)
+    logits = (inputs @ words.t()).float()  # (n, V + padding)
+    if len(words) > n_words:
+        logits[:, n_words:] = -torch.inf
+    counts = target != IGNORED
+    index = target.clamp(min=0).unsqueeze(-1)  # (n, 1)
+    log_sum = logits.logsumexp(-1, keepdim=True)
+    entropy = (log_sum - logits.gather(-1, index)).squeeze(-1)
+    loss = (entropy * counts).sum()
     right = torch.zeros((), dtype=torch.int64, device=hidden.device)
-    hidden_parts = []
-    weight_gradient = None
-    for part, target in zip(hidden.split(CHUNK), targets.split(CHUNK), strict=True):
-        inputs = part.to(dtype)
-        logits = (inputs @ words.t()).float()  # (n, V + padding)
-        if padding:
-            logits[:, n_words:] = -torch.inf
-        counts = target != IGNORED
-        index = target.clamp(min=0).unsqueeze(-1)  # (n, 1)
-        log_sum = logits.logsumexp(-1, keepdim=True)
-        entropy = (log_sum - logits.gather(-1, index)).squeeze(-1)
-        loss = loss + (entropy * counts).sum()
-        if count_right:
-            right = right + ((logits.argmax(-1) == target) & counts).sum()
-        if not trains:
-            continue
-        # Of the loss by the logits: the probabilities, less one at the target.
-        gradient = logits.sub_(log_sum).exp_()
-        gradient.scatter_add_(-1, index, gradient.new_full(index.shape, -1.0))
-        gradient = gradient.mul_(counts.unsqueeze(-1)).to(dtype)
-        hidden_parts.append(gradient @ words)
-        product = (gradient.t() @ inputs).float()
-        weight_gradient = product if weight_gradient is None else weight_gradient + product
-    if trains:
-        assert weight_gradient is not None
-        ctx.save_for_backward(
-            torch.cat(hidden_parts).to(hidden.dtype), weight_gradient[:n_words].to(weight.dtype)
-        )
-    return loss, right
+    if count_right:
+        right = ((logits.argmax(-1) == target) & counts).sum()
+    if weight_gradient is None:
+        return loss, right, None
+    gradient = _by_logits(logits, log_sum, index, counts.unsqueeze(-1)).to(words.dtype)
+    if words.dtype == weight_gradient.dtype:
+        weight_gradient.addmm_(gradient.t(), inputs)
+    else:
+        weight_gradient += gradient.t() @ inputs
+    return loss, right, (gradient @ words).to(hidden.dtype)
+
+
+def _by_logits(logits: Tensor, log_sum: Tensor, index: Tensor, counts: Tensor) -> Tensor:
+    """The loss' gradient by the logits: the probabilities, less one at the target."""
+    if torch.compiler.is_compiling():  # one kernel reads the logits and writes this
+        words = torch.arange(logits.shape[-1], device=logits.device)
+        return ((logits - log_sum).exp() - (words == index).float()) * counts
+    gradient = logits.sub_(log_sum).exp_()
+    gradient.scatter_add_(-1, index, gradient.new_full(index.shape, -1.0))
+    return gradient.mul_(counts)

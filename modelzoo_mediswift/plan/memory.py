@@ -15,7 +15,7 @@ _HALF = 2
 _MASK = 1
 _TOKEN = 8
 # Positions whose logits exist at once, as in model/loss.py.
-LOSS_CHUNK = 1024
+LOSS_CHUNK = 4096
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor
 
@@ -38,15 +40,15 @@ class Static:
         init = INIT_METHODS[self.rule.init_method]
         return init(weight, self.level(0), parameter_generator(self.seed, name), self.groups)
 
+
+class Dynamic(Static, ABC):
+    """Masks that change at the steps that `update` names."""
+
+    @abstractmethod
     def new_mask(
         self, name: str, weight: Tensor, mask: Tensor, gradient: Tensor | None, step: int
     ) -> Tensor:
         """The mask after a change; `weight` is as the optimizer left it."""
-        raise NotImplementedError("static masks never change")
-
-
-class Dynamic(Static):
-    """Masks that change at the steps that `update` names."""
 
     def changes_at(self, step: int) -> bool:
         return step in self.rule.updates

@@ -19,6 +19,7 @@ from modelzoo_mediswift.tasks.pubmedqa import OFFICIAL_TEST_SHA256
 STAGES = (
     "sample",
     "fetch",
+    "fetch_pmc",
     "run",
     "parse",
     "merge",

@@ -1,6 +1,7 @@
 """`run`: one configuration, every stage once, from wherever it was stopped."""
 
 import hashlib
+import json
 import random
 import signal
 import subprocess
@@ -8,10 +9,12 @@ import sys
 import time
 from pathlib import Path
 
+import pmc_bucket
 import pytest
 
 from data_preprocessing import run_config
 from data_preprocessing.__main__ import main
+from data_preprocessing.file_sets import NLM, PMC_BUCKET, PUBMED
 from data_preprocessing.only_one import only_one
 from data_preprocessing.run_config import load_run_config
 from modelzoo_mediswift.errors import UserError
@@ -151,8 +154,48 @@ def test_there_are_three(tmp_path: Path) -> None:
     assert paper.tokenizer.vocab_size == 42384
     for config in (paper, load_run_config(CONFIGS / "laptop.yaml")):
         assert config.merge.exclude_pmids == ("pubmedqa", "hoc")
+        assert config.fetch is not None
+        assert config.fetch.base_url == NLM
+        assert config.fetch_pmc is not None
+        assert config.fetch_pmc.base_url == PMC_BUCKET
     assert paper.fetch is not None
-    assert len(paper.fetch.sets) == 5
+    assert paper.fetch.sets == PUBMED
+    assert paper.fetch_pmc is not None
+    assert paper.fetch_pmc.groups == ("comm", "noncomm", "other")
+
+
+def test_the_laptop_configuration_from_copies_of_both_servers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nlm, bucket = tmp_path / "nlm" / "pubmed" / "baseline", tmp_path / "bucket"
+    assert main(["sample", str(tmp_path / "sample"), "--scale", "0.1"]) == 0
+    nlm.mkdir(parents=True)
+    for path in sorted((tmp_path / "sample" / "pubmed").glob("*.xml.gz"))[:1]:
+        content = path.read_bytes()
+        (nlm / "pubmed26n0001.xml.gz").write_bytes(content)
+        (nlm / "pubmed26n0001.xml.gz.md5").write_text(hashlib.md5(content).hexdigest())
+    for pmcid in (10_000, 11_000_000, 11_000_001, 11_020_000, 11_030_000):
+        pmc_bucket.add(bucket, pmcid, more="Words that the tokenizer may learn from. " * 20)
+    pmc_bucket.take_inventory(bucket, "2026-11-16T01-00Z")
+    text = (CONFIGS / "laptop.yaml").read_text()
+    text = text.replace("data/laptop", str(tmp_path / "out")).replace("42384", "400")
+    text = text.replace("{sets:", f"{{base_url: {tmp_path / 'nlm'}, sets:")
+    text = text.replace("{groups:", f"{{base_url: {bucket}, groups:")
+    (tmp_path / "laptop.yaml").write_text(text)
+    for _ in range(2):
+        assert main(["run", str(tmp_path / "laptop.yaml")]) == 0
+        shown = capsys.readouterr().out
+    assert "merge (done before)" in shown
+    packages = sorted(path.name for path in (tmp_path / "out" / "fetched_pmc").glob("*.gz"))
+    assert packages == ["pmc_comm.PMC01100xxxx.tar.gz", "pmc_comm.PMC01102xxxx.tar.gz"]
+    counts = json.loads((tmp_path / "out" / "parsed" / "counts.json").read_text())
+    assert counts["totals"]["files"] == 3
+
+    (bucket / "PMC11000000.1" / "PMC11000000.1.xml").write_bytes(b"another")
+    pmc_bucket.add(bucket, 11_000_002, version=2, xml_url="s3://x/y.xml?md5=" + "0" * 32)
+    pmc_bucket.take_inventory(bucket, "2026-11-17T01-00Z")
+    assert main(["run", str(tmp_path / "laptop.yaml")]) == 2
+    assert "1 files could not be fetched, the first: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -165,6 +208,10 @@ def test_there_are_three(tmp_path: Path) -> None:
         (
             "fetch: {sets: [pubmed_base]}\n",
             r':4: fetch\.sets\.0: unknown set of files "pubmed_base"; did you mean "pubmed_bas',
+        ),
+        (
+            "fetch_pmc: {groups: [com]}\n",
+            r':4: fetch_pmc\.groups\.0: unknown licence group "com"; did you mean "comm"',
         ),
         ("tokenizer: 5\n", r":4: tokenizer: expected a mapping, got 5"),
         ("finetune: [{task: hok, input: x, max_sequence_length: 1}]\n", "expected pubmedqa or hoc"),
@@ -186,7 +233,9 @@ def test_mistakes_in_the_configuration(tmp_path: Path, change: str, message: str
 def test_something_must_be_read(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text("out: x\npack: {max_sequence_length: 8}\n")
-    with pytest.raises(UserError, match="nothing to read: expected `fetch`, `sample` or"):
+    with pytest.raises(
+        UserError, match="nothing to read: expected `fetch`, `fetch_pmc`, `sample` or"
+    ):
         load_run_config(path)
     path.write_text("out: x\nsample:\n")
     with pytest.raises(UserError, match="pack: missing; this key is required"):

@@ -1,5 +1,6 @@
 """An HTTP server on loopback that serves a folder, and misbehaves as it is told."""
 
+import hashlib
 import threading
 import time
 from collections import Counter, defaultdict
@@ -7,14 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote
 
 
 class Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, root: Path) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, root: Path, handler: type[BaseHTTPRequestHandler]) -> None:
+        super().__init__(("127.0.0.1", 0), handler)
         self.root = root
         self.requests: list[tuple[str, str | None]] = []
         """(path, Range) of every request, in order."""
@@ -22,6 +23,7 @@ class Server(ThreadingHTTPServer):
         """Path -> what goes wrong with its next requests: drop, short, 503, 404, slow, lie."""
         self.ranges = True
         self.etags = True
+        self.connections = 0
         self.busy = 0
         self.most_busy = 0
         self.lock = threading.Lock()
@@ -36,6 +38,10 @@ class Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     server: Server
+
+    def setup(self) -> None:
+        super().setup()
+        self.server.connections += 1
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -61,9 +67,12 @@ class _Handler(BaseHTTPRequestHandler):
         if target.is_dir():
             self._send(_index(target), fault)
         elif target.is_file():
-            self._send(target.read_bytes(), fault, etag=f'"{target.stat().st_mtime_ns}"')
+            self._send(target.read_bytes(), fault, etag=self.etag_of(target))
         else:
             self.send_error(404)
+
+    def etag_of(self, target: Path) -> str:
+        return f'"{target.stat().st_mtime_ns}"'
 
     def _send(self, body: bytes, fault: str, etag: str = "") -> None:
         start = 0
@@ -83,6 +92,8 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "lie":
             body = body[:-1] + bytes([body[-1] ^ 1])
         rest = body[start:]
+        if fault in ("drop", "short"):
+            self.close_connection = True
         if fault != "short":  # without a length, a cut cannot be told from the end
             self.send_header("Content-Length", str(len(rest)))
         self.end_headers()
@@ -95,10 +106,40 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(rest)
 
 
+class BucketHandler(_Handler):
+    """As S3 answers: kept connections, listings by prefix, ETags that are MD5s."""
+
+    protocol_version = "HTTP/1.1"
+
+    def _answer(self) -> None:
+        question = parse_qs(self.path.partition("?")[2])
+        if "list-type" not in question:
+            super()._answer()
+            return
+        prefix = question["prefix"][0]
+        self.server.requests.append((f"list {prefix}", None))
+        faults = self.server.faults[f"list {prefix}"]
+        folder = self.server.root / prefix
+        below = sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+        listed = "".join(
+            f"<CommonPrefixes><Prefix>{prefix}{n}/</Prefix></CommonPrefixes>" for n in below
+        )
+        xmlns = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
+        body = f"<ListBucketResult {xmlns}><Prefix>{prefix}</Prefix>{listed}</ListBucketResult>"
+        if faults:
+            self.send_error(int(faults.pop(0)))
+        else:
+            self._send(body.encode(), "")
+
+    def etag_of(self, target: Path) -> str:
+        return f'"{hashlib.md5(target.read_bytes()).hexdigest()}"'
+
+
 def _index(folder: Path) -> bytes:
     """A page as NLM's server writes it."""
     rows = "".join(
-        f'<a href="{p.name}">{p.name}</a>  {p.stat().st_mtime_ns}  {p.stat().st_size >> 10}K\n'
+        f'<a href="{p.name}{"/" * p.is_dir()}">{p.name}</a>'
+        f"  {p.stat().st_mtime_ns}  {p.stat().st_size >> 10}K\n"
         for p in sorted(folder.iterdir())
     )
     page = f'<html><body><a href="?C=N;O=D">Name</a><pre><a href="/">Up</a>\n{rows}</pre></body>'
@@ -106,9 +147,9 @@ def _index(folder: Path) -> bytes:
 
 
 @contextmanager
-def serving(root: Path) -> Iterator[Server]:
+def serving(root: Path, handler: type[_Handler] = _Handler) -> Iterator[Server]:
     """Serve `root` on a free port of 127.0.0.1 until the block ends."""
-    with Server(root) as server:
+    with Server(root, handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:

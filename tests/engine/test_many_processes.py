@@ -47,7 +47,7 @@ def run(count: int, *commands: list[str]) -> str:
         stdout=subprocess.PIPE,
         text=True,
         check=False,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stdout
     return done.stdout

@@ -1,4 +1,5 @@
 import math
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -188,3 +189,23 @@ def test_rigl_sees_the_gradient_of_the_whole_batch():
         whole.update.sparsity.parameters, split.update.sparsity.parameters, strict=True
     ):
         assert a.mask.equal(b.mask)
+
+
+@pytest.mark.parametrize("density", [1.0, 0.3])
+def test_between_logging_steps_the_host_does_not_wait_for_the_device(density, monkeypatch):
+    """Tensors on the meta device have no values, so reading one raises."""
+    meta = torch.device("meta")  # which autocast does not know
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda device: False)
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
+    model = make_model()
+    masking = Masking(model, [SparsityRule(0.75)], seed=0)
+    model.to(meta)
+    optimizer = AdamW(model, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
+    update = Update(optimizer, ConstantLR(1e-2), masking, 1.0, grad_accum_steps=2)
+    engine = TorchEngine(model, meta, update, micro_batch_size=2)
+    batches = [batch(i, density=density) for i in range(6)]
+    losses = []
+    engine.train(batches, 0, 5, 4, lambda r: losses.append(r.loss) or len(losses) < 3)
+    assert losses == [None, None, None]
+    with pytest.raises(RuntimeError, match="meta"):
+        engine.train(batches, 0, 5, 1, lambda r: True)

@@ -11,7 +11,7 @@ from modelzoo_mediswift.model.loss import IGNORED, LossModule
 WORDS = 61
 
 
-@pytest.fixture(params=[7, 1024])
+@pytest.fixture(params=[7, 4096])
 def chunk(request, monkeypatch) -> int:
     """A chunk that cuts the 48 positions unevenly, and one that holds them all."""
     monkeypatch.setattr(loss_module, "CHUNK", request.param)
@@ -93,18 +93,46 @@ def test_nothing_counts():
 
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated")  # PyTorch's compiler does it
 @pytest.mark.parametrize("chosen", [False, True])
-def test_forward_and_backward_are_one_graph(chosen, monkeypatch):
+def test_the_parts_compile_without_graph_breaks(chosen, monkeypatch):
     """`fullgraph` raises where Python would have to come between."""
     monkeypatch.setattr(loss_module, "CHUNK", 20)
     torch._dynamo.reset()
     module, (ids, targets) = small(), data()
     positions = torch.arange(0, 48, 3) if chosen else None
     targets = targets if positions is None else targets[positions]
-    plain_loss, _ = module(ids, targets, positions)
+    plain_loss, plain_right = module(ids, targets, positions, count_right=True)
     plain_loss.backward()
     plain = gradients(module)
-    compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
-    loss, _ = compiled(ids, targets, positions)
+    module.compile_parts(backend="aot_eager")
+    loss, right = module(ids, targets, positions, count_right=True)
     loss.backward()
     assert loss.item() == pytest.approx(plain_loss.item(), rel=1e-6)
+    assert right == plain_right
     assert_close(plain, gradients(module))
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated")
+def test_batches_of_any_size_need_few_programs(monkeypatch):
+    """Fine-tuning cuts every batch to its longest sequence and computes logits where they count."""
+    monkeypatch.setattr(loss_module, "CHUNK", 16)
+    torch._dynamo.reset()
+    module, programs = small(), []
+
+    def backend(graph, inputs):
+        programs.append(graph)
+        return graph.forward
+
+    module.compile_parts(backend=backend)
+    generator = torch.Generator().manual_seed(0)
+    for length in (24, 8, 17, 3, 20, 23):
+        for rows in (2, 1, 5):
+            ids = torch.randint(WORDS, (rows, length), generator=generator)
+            targets = torch.randint(WORDS, (rows * length,), generator=generator)
+            chosen = torch.randperm(rows * length, generator=generator)[: 2 + length // 2]
+            loss, _ = module(ids, targets)
+            loss.backward()
+            module(ids, targets[chosen], chosen)[0].backward()
+            with torch.no_grad():
+                again, _ = module(ids, targets, count_right=True)
+            assert again.item() == pytest.approx(loss.item(), rel=1e-5)
+    assert len(programs) <= 24

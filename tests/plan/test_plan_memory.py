@@ -51,7 +51,7 @@ def test_saved_bytes_by_hand(model: Make) -> None:
 def test_loss_by_hand(model: Make) -> None:
     """10 words, d = 4: logits of the positions of a chunk, and two gradients of 10 x 4."""
     assert loss_bytes(model(), 15, mixed=False) == 4 * 10 * 15 + 2 * 4 * 40
-    assert loss_bytes(model(), 5000, mixed=False) == 4 * 10 * 1024 + 2 * 4 * 40
+    assert loss_bytes(model(), 5000, mixed=False) == 4 * 10 * 4096 + 2 * 4 * 40
     assert loss_bytes(model(), 15, mixed=True) == (4 + 2 + 2) * 10 * 15 + (4 + 4 + 2) * 40
 
 

@@ -1,0 +1,117 @@
+"""Where the time of a training step goes, by kind of operation, from PyTorch's profiler.
+
+    python benchmarks/profile_step.py [--kernels] [--fp32] [--sparsity 0.75 --layers 8 ...]
+    python benchmarks/profile_step.py --device cuda --hidden_size 1024 --layers 24 --batch_size 16
+
+Time is that of the device itself (self time of operators on a CPU, of kernels on a GPU), after two
+steps to warm up; `--trace FILE` keeps what chrome://tracing and Perfetto show.
+"""
+
+import argparse
+import time
+from collections import Counter
+from fnmatch import fnmatch
+from pathlib import Path
+
+import torch
+from machine import machine
+from torch.profiler import ProfilerActivity, profile
+
+from modelzoo_mediswift.data.loader import Batch
+from modelzoo_mediswift.engine.parallel import distribute
+from modelzoo_mediswift.engine.sparse_layers import SparseLayers, always
+from modelzoo_mediswift.engine.torch_engine import TorchEngine, Update
+from modelzoo_mediswift.model.gpt3 import GPT3
+from modelzoo_mediswift.optim.adamw import AdamW
+from modelzoo_mediswift.optim.schedules import ConstantLR
+from modelzoo_mediswift.sparsity.filters import SparsityRule
+from modelzoo_mediswift.sparsity.masking import Masking
+
+# The first that matches an operator's or a kernel's name has its time.
+KINDS = {
+    "attention": ("*attention*", "*flash*", "*fmha*"),
+    "optimizer": ("*adam*",),
+    "matrix products": ("*::mm", "*addmm*", "*linear*", "*gemm*", "*cutlass*", "nvjet*", "*::bmm"),
+    "sparse products": ("*SparseFunction*", "*Sparse*"),
+    "GELU and LayerNorm": ("*gelu*", "*layer_norm*"),
+    "softmax of the loss": ("*logsumexp*", "*exp*", "*argmax*", "*gather*", "*scatter*", "*amax*"),
+    "masking and clipping": ("*_foreach*", "*norm*"),
+    "copies and casts": ("*copy*", "*cat", "*Memcpy*", "*clone*"),
+    "compiled, pointwise": ("triton*",),
+}
+
+
+def kind_of(name: str) -> str:
+    fits = (kind for kind, globs in KINDS.items() if any(fnmatch(name, glob) for glob in globs))
+    return next(fits, "other")
+
+
+def make_engine(arguments: argparse.Namespace) -> TorchEngine:
+    device = torch.device(arguments.device)
+    model = GPT3(
+        vocab_size=arguments.vocab_size,
+        hidden_size=arguments.hidden_size,
+        num_hidden_layers=arguments.layers,
+        num_heads=max(1, arguments.hidden_size // 64),
+        filter_size=4 * arguments.hidden_size,
+        max_position_embeddings=arguments.sequence_length,
+    )
+    masking = Masking(model, [SparsityRule(arguments.sparsity)], 0) if arguments.sparsity else None
+    module = distribute(model, device, sparsity=masking, compiled=device.type == "cuda")
+    optimizer = AdamW(model, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
+    layers = None
+    if arguments.kernels and masking is not None:
+        layers = SparseLayers(model, masking.parameters, always, optimizer)
+    return TorchEngine(
+        model,
+        device,
+        Update(optimizer, ConstantLR(1e-4), masking, max_gradient_norm=1.0),
+        autocast=None if arguments.fp32 else torch.bfloat16,
+        module=module,
+        sparse_layers=layers,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--fp32", action="store_true", help="no mixed precision")
+    parser.add_argument("--kernels", action="store_true", help="sparse kernels (CPU)")
+    parser.add_argument("--sparsity", type=float, default=0.75)
+    parser.add_argument("--layers", type=int, default=8)
+    parser.add_argument("--hidden_size", type=int, default=512)
+    parser.add_argument("--vocab_size", type=int, default=42384)
+    parser.add_argument("--batch_size", type=int, default=4)
+    parser.add_argument("--sequence_length", type=int, default=512)
+    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--trace", type=Path, help="write the profile there")
+    arguments = parser.parse_args()
+    print(machine(arguments.device))
+    engine = make_engine(arguments)
+    size = (arguments.batch_size, arguments.sequence_length + 1)
+    ids = torch.randint(arguments.vocab_size, size, dtype=torch.int32)
+    batch = Batch(ids[:, :-1], torch.ones_like(ids[:, 1:]), ids[:, 1:], 0, len(ids))
+
+    def run(start: int, stop: int) -> None:
+        for step in range(start, stop):
+            engine.train([batch], step, step + 1, 1, lambda result: True)
+
+    run(0, 2)
+    on_gpu = arguments.device == "cuda"
+    start = time.perf_counter()
+    with profile(activities=[ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU]) as found:
+        run(2, 2 + arguments.steps)
+    seconds = (time.perf_counter() - start) / arguments.steps
+    if arguments.trace:
+        found.export_chrome_trace(str(arguments.trace))
+    times: Counter[str] = Counter()
+    for event in found.key_averages():
+        own = event.self_device_time_total if on_gpu else event.self_cpu_time_total
+        times[kind_of(event.key)] += own / 1e6 / arguments.steps
+    print(f"{seconds:.3f} s a step, with the profiler")
+    for kind, value in times.most_common():
+        print(f"{kind:<22}{value:>8.3f} s {value / sum(times.values()):>7.1%}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+/* Vectors of 16 numbers of 32 bits: what the fp32 and the bf16 kernels share.
+ *
+ * Before inclusion: TARGET, a function attribute. */
+#ifndef AVX512_H
+#define AVX512_H
+
+#include <immintrin.h>
+#include <stdint.h>
+
+TARGET static inline __mmask16 first_lanes(int64_t count)
+{
+    return count >= 16 ? 0xffff : count <= 0 ? 0 : (__mmask16)((1u << count) - 1);
+}
+
+TARGET static inline __m512 pair_sums(__m512 a, __m512 b)
+{
+    return _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+}
+
+/* The sums of four vectors. */
+TARGET static inline __m128 four_sums(__m512 a, __m512 b, __m512 c, __m512 d)
+{
+    const __m512d ab = _mm512_castps_pd(pair_sums(a, b));
+    const __m512d cd = _mm512_castps_pd(pair_sums(c, d));
+    const __m512 quarters = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd)),
+                                          _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd)));
+    const __m256 halves = _mm256_add_ps(_mm512_castps512_ps256(quarters),
+                                        _mm512_extractf32x8_ps(quarters, 1));
+    return _mm_add_ps(_mm256_castps256_ps128(halves), _mm256_extractf128_ps(halves, 1));
+}
+
+/* Exchanges, in four steps, the squares of 1, 2, 4 and 8 beside the diagonal. */
+TARGET static inline __attribute__((always_inline)) void transpose(__m512 row[16])
+{
+#pragma GCC unroll 4
+    for (int size = 1; size < 16; size *= 2) {
+        const __m512i lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+        const __mmask16 second = _mm512_test_epi32_mask(lane, _mm512_set1_epi32(size));
+        const __m512i down = _mm512_mask_add_epi32(lane, second, lane, _mm512_set1_epi32(16 - size));
+        const __m512i up = _mm512_mask_add_epi32(_mm512_add_epi32(lane, _mm512_set1_epi32(size)),
+                                                 second, lane, _mm512_set1_epi32(16));
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; i++)
+            if (!(i & size)) {
+                const __m512 one = row[i], other = row[i + size];
+                row[i] = _mm512_permutex2var_ps(one, down, other);
+                row[i + size] = _mm512_permutex2var_ps(one, up, other);
+            }
+    }
+}
+
+#endif

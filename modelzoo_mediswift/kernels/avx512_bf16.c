@@ -1,0 +1,280 @@
+/* Products of bf16 numbers, summed in fp32, by the instruction that adds two of them to each sum
+ * (AVX512_BF16). Like the dense products of that instruction it takes denormal numbers for zero.
+ *
+ * Two of a row's non-zeros are multiplied at a time, so the tokens of their inputs are brought side
+ * by side: a0 b0 a1 b1 ... That is done within each quarter of a register, so that one sum has
+ * tokens 0-3, 8-11, 16-19 and 24-27 of 32 and the next the others; rounding the sums to bf16 brings
+ * them back in order.
+ */
+#include "sparse_linear.h"
+
+#ifdef HAS_BF16_KERNELS
+#define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")))
+#define INLINE static inline __attribute__((always_inline))
+
+#include "avx512.h"
+
+typedef uint16_t bf16;
+typedef int pair __attribute__((aligned(2), may_alias)); /* of them */
+
+enum { HALF = 16, VECTOR = 2 * HALF }; /* tokens in a register of sums, and of inputs */
+
+/* Written out and not a loop: compilers keep named variables in registers, arrays not always. */
+#define EACH(DO) DO(0) DO(1) DO(2) DO(3)
+_Static_assert(TILE == 4 * VECTOR, "EACH covers a tile");
+
+/* A chunk has as many rows as a block has lines, so a line of the next block is asked for with each
+ * row; a hint beyond the end does no harm. */
+_Static_assert(CHUNK == BLOCK * TILE / VECTOR, "one line to a row");
+
+INLINE void prefetch_line(const bf16 *block, int64_t line)
+{
+    __builtin_prefetch(block + line * VECTOR, 0, 2);
+}
+
+TARGET INLINE __m512bh load(const bf16 *from) { return (__m512bh)_mm512_loadu_si512(from); }
+
+#define START(j) __m512 low##j = _mm512_set1_ps(initial), high##j = low##j;
+#define LOAD(j)                                                                                    \
+    __m512 low##j = _mm512_load_ps(sums + VECTOR * j),                                             \
+           high##j = _mm512_load_ps(sums + VECTOR * j + HALF);
+#define ADD_PRODUCTS(j)                                                                            \
+    {                                                                                              \
+        const __m512i a = _mm512_loadu_si512(in0 + VECTOR * j);                                    \
+        const __m512i b = _mm512_loadu_si512(in1 + VECTOR * j);                                    \
+        low##j = _mm512_dpbf16_ps(low##j, (__m512bh)_mm512_unpacklo_epi16(a, b), weights);         \
+        high##j = _mm512_dpbf16_ps(high##j, (__m512bh)_mm512_unpackhi_epi16(a, b), weights);       \
+    }
+#define STORE(j)                                                                                   \
+    _mm512_store_ps(sums + VECTOR * j, low##j);                                                    \
+    _mm512_store_ps(sums + VECTOR * j + HALF, high##j);
+#define ROUND(j)                                                                                   \
+    {                                                                                              \
+        const __m512i halves = (__m512i)_mm512_cvtne2ps_pbh(high##j, low##j);                      \
+        _mm512_storeu_si512(out + VECTOR * j, _mm512_permutexvar_epi64(order, halves));            \
+    }
+
+static const bf16 zeros[TILE];
+
+/* The rows of one chunk times one block of columns; the last block's sums are the results. */
+TARGET INLINE void multiply_block(const sparse_list *w, const bf16 *values, const float *bias,
+                                  const bf16 *x, float *sums, bf16 *y, int64_t block,
+                                  int64_t first_row, int64_t last_row)
+{
+    const uint32_t *start = w->start + block * w->rows;
+    const uint8_t *offset = w->offset;
+    const __m512i order = _mm512_set_epi64(7, 3, 6, 2, 5, 1, 4, 0);
+    const int last = block + 1 == blocks(w->cols);
+    for (int64_t row = first_row; row < last_row; row++, sums += TILE) {
+        uint32_t n = start[row];
+        const uint32_t end = start[row + 1];
+        bf16 *out = y + row * TILE;
+        prefetch_line(x + BLOCK * TILE, row - first_row);
+#define WALK                                                                                       \
+    for (; n + 2 <= end; n += 2) {                                                                 \
+        const bf16 *in0 = x + offset[n] * TILE, *in1 = x + offset[n + 1] * TILE;                   \
+        const __m512bh weights = (__m512bh)_mm512_set1_epi32(*(const pair *)(values + n));         \
+        EACH(ADD_PRODUCTS)                                                                         \
+    }                                                                                              \
+    if (n < end) { /* one is left */                                                               \
+        const bf16 *in0 = x + offset[n] * TILE, *in1 = zeros;                                      \
+        const __m512bh weights = (__m512bh)_mm512_set1_epi32(values[n]);                           \
+        EACH(ADD_PRODUCTS)                                                                         \
+    }                                                                                              \
+    if (last) {                                                                                    \
+        EACH(ROUND)                                                                                \
+    } else {                                                                                       \
+        EACH(STORE)                                                                                \
+    }
+        if (block == 0) {
+            const float initial = bias ? bias[row] : 0.0f;
+            EACH(START)
+            WALK
+        } else if (last || n < end) {
+            EACH(LOAD)
+            WALK
+        }
+    }
+}
+
+TARGET static void multiply(const sparse_list *w, const void *values, const float *bias,
+                            const void *x, void *y, int64_t first_row, int64_t last_row)
+{
+    float sums[CHUNK * TILE] __attribute__((aligned(64)));
+    for (int64_t block = 0; block < blocks(w->cols); block++)
+        multiply_block(w, values, bias, (const bf16 *)x + block * BLOCK * TILE, sums, y, block,
+                       first_row, last_row);
+}
+
+#define HOLD(j) const __m512bh d##j = load(out + VECTOR * j);
+#define HOLD_NEXT(j) const __m512bh e##j = load(out + next_out + VECTOR * j);
+#define FOUR(j)                                                                                    \
+    s0 = _mm512_dpbf16_ps(s0, d##j, load(in0 + VECTOR * j));                                       \
+    s1 = _mm512_dpbf16_ps(s1, d##j, load(in1 + VECTOR * j));                                       \
+    s2 = _mm512_dpbf16_ps(s2, d##j, load(in2 + VECTOR * j));                                       \
+    s3 = _mm512_dpbf16_ps(s3, d##j, load(in3 + VECTOR * j));
+#define FOUR_NEXT(j)                                                                               \
+    s0 = _mm512_dpbf16_ps(s0, e##j, load(in0 + next_in + VECTOR * j));                             \
+    s1 = _mm512_dpbf16_ps(s1, e##j, load(in1 + next_in + VECTOR * j));                             \
+    s2 = _mm512_dpbf16_ps(s2, e##j, load(in2 + next_in + VECTOR * j));                             \
+    s3 = _mm512_dpbf16_ps(s3, e##j, load(in3 + next_in + VECTOR * j));
+
+/* Four non-zeros at a time, for one tile or for it and the next: the fewer sums across registers
+ * the better. Tokens side by side need no bringing together here. */
+TARGET INLINE void gradient_block(const sparse_list *w, const bf16 *dy, const bf16 *x, int two,
+                                  float *gradient, int64_t block, int64_t first_row,
+                                  int64_t last_row, int add)
+{
+    const uint32_t *start = w->start + block * w->rows;
+    const int64_t next_out = two ? w->rows * TILE : 0, next_in = w->cols * TILE;
+    for (int64_t row = first_row; row < last_row; row++) {
+        const uint32_t end = start[row + 1];
+        const bf16 *out = dy + row * TILE;
+        prefetch_line(x + BLOCK * TILE, row - first_row);
+        prefetch_line(x + next_in + BLOCK * TILE, row - first_row);
+        EACH(HOLD)
+        EACH(HOLD_NEXT)
+        for (uint32_t n = start[row]; n < end; n += 4) {
+            const uint32_t count = end - n < 4 ? end - n : 4, last = count - 1;
+            const uint8_t *offset = w->offset + n;
+            /* Beyond the end the last non-zero is computed again and not stored. */
+            const bf16 *in0 = x + offset[0] * TILE;
+            const bf16 *in1 = x + offset[last < 1 ? last : 1] * TILE;
+            const bf16 *in2 = x + offset[last < 2 ? last : 2] * TILE;
+            const bf16 *in3 = x + offset[last] * TILE;
+            __m512 s0 = _mm512_setzero_ps(), s1 = s0, s2 = s0, s3 = s0;
+            EACH(FOUR)
+            if (two) {
+                EACH(FOUR_NEXT)
+            }
+            const __mmask8 there = (__mmask8)((1u << count) - 1);
+            __m128 sums = four_sums(s0, s1, s2, s3);
+            if (add)
+                sums = _mm_add_ps(sums, _mm_maskz_loadu_ps(there, gradient + n));
+            _mm_mask_storeu_ps(gradient + n, there, sums);
+        }
+    }
+}
+
+TARGET static void gradient(const sparse_list *w, const void *dy, const void *x, int64_t tiles,
+                            float *gradient, int64_t first_row, int64_t last_row,
+                            int64_t first_block, int64_t last_block)
+{
+    for (int64_t tile = 0; tile < tiles; tile += 2)
+        for (int64_t block = first_block; block < last_block; block++) {
+            const bf16 *out = (const bf16 *)dy + tile * w->rows * TILE;
+            const bf16 *in = (const bf16 *)x + (tile * w->cols + block * BLOCK) * TILE;
+            if (tile + 1 < tiles)
+                gradient_block(w, out, in, 1, gradient, block, first_row, last_row, tile > 0);
+            else
+                gradient_block(w, out, in, 0, gradient, block, first_row, last_row, tile > 0);
+        }
+}
+
+TARGET static void token_sums(const void *x, int64_t tiles, int64_t features, float *sums)
+{
+    const __m512bh ones = (__m512bh)_mm512_set1_epi16(0x3f80);
+    for (int64_t feature = 0; feature < features; feature++) {
+        __m512 sum = _mm512_setzero_ps();
+        for (int64_t tile = 0; tile < tiles; tile++) {
+            const bf16 *from = (const bf16 *)x + (tile * features + feature) * TILE;
+            for (int token = 0; token < TILE; token += VECTOR)
+                sum = _mm512_dpbf16_ps(sum, load(from + token), ones);
+        }
+        sums[feature] = _mm512_reduce_add_ps(sum);
+    }
+}
+
+/* Neighbouring tokens are one number of 32 bits while rows and columns change places. */
+TARGET static void pack(const void *x, int is_bf16, int64_t tokens, int64_t features, void *tile)
+{
+    bf16 *to = tile;
+    for (int64_t token = 0; token < TILE; token += VECTOR)
+        for (int64_t feature = 0; feature < features; feature += 16) {
+            const __mmask16 there = first_lanes(features - feature);
+            __m512 row[16];
+#pragma GCC unroll 16
+            for (int i = 0; i < 16; i++) {
+                __m512i of[2];
+                for (int64_t k = 0; k < 2; k++) {
+                    const int64_t t = token + 2 * i + k, at = t * features + feature;
+                    const __mmask16 mask = t < tokens ? there : 0;
+                    const __m256i half =
+                        is_bf16 ? _mm256_maskz_loadu_epi16(mask, (const bf16 *)x + at)
+                                : (__m256i)_mm512_cvtneps_pbh(
+                                      _mm512_maskz_loadu_ps(mask, (const float *)x + at));
+                    of[k] = _mm512_cvtepu16_epi32(half);
+                }
+                row[i] = (__m512)_mm512_or_si512(of[0], _mm512_slli_epi32(of[1], 16));
+            }
+            transpose(row);
+#pragma GCC unroll 16
+            for (int i = 0; i < 16; i++)
+                if (feature + i < features)
+                    _mm512_storeu_ps(to + (feature + i) * TILE + token, row[i]);
+        }
+}
+
+TARGET static void unpack(const void *tile, int is_bf16, int64_t tokens, int64_t features, void *x)
+{
+    const bf16 *from = tile;
+    for (int64_t token = 0; token < tokens; token += VECTOR)
+        for (int64_t feature = 0; feature < features; feature += 16) {
+            const __mmask16 there = first_lanes(features - feature);
+            __m512 row[16];
+#pragma GCC unroll 16
+            for (int i = 0; i < 16; i++)
+                row[i] = feature + i < features
+                             ? _mm512_loadu_ps(from + (feature + i) * TILE + token)
+                             : _mm512_setzero_ps();
+            transpose(row);
+#pragma GCC unroll 16
+            for (int i = 0; i < 16; i++)
+                for (int64_t k = 0; k < 2; k++) {
+                    const int64_t t = token + 2 * i + k, at = t * features + feature;
+                    const __m512i bits = k ? _mm512_srli_epi32((__m512i)row[i], 16)
+                                           : _mm512_and_si512((__m512i)row[i],
+                                                              _mm512_set1_epi32(0xffff));
+                    const __mmask16 mask = t < tokens ? there : 0;
+                    if (is_bf16)
+                        _mm256_mask_storeu_epi16((bf16 *)x + at, mask,
+                                                 _mm512_cvtepi32_epi16(bits));
+                    else
+                        _mm512_mask_storeu_ps((float *)x + at, mask,
+                                              (__m512)_mm512_slli_epi32(bits, 16));
+                }
+        }
+}
+
+/* One block's values, rounded, in the order of the list. */
+TARGET static void round_values(const sparse_list *w, const float *values, void *rounded,
+                                int64_t block)
+{
+    const uint32_t *start = w->start + block * w->rows;
+    for (int64_t row = 0; row < w->rows; row++) {
+        const uint32_t first = start[row], count = start[row + 1] - first;
+        float part[BLOCK];
+        const float *from = values;
+        if (w->place)
+            from += w->value_start[row / BLOCK * w->cols + block * BLOCK];
+        for (uint32_t n = 0; n < count; n++)
+            part[n] = from[w->place ? w->place[first + n] : first + n];
+        for (uint32_t n = 0; n < count; n += 16) {
+            const __mmask16 there = first_lanes((int64_t)count - n);
+            const __m512 sixteen = _mm512_maskz_loadu_ps(there, part + n);
+            _mm256_mask_storeu_epi16((bf16 *)rounded + first + n, there,
+                                     (__m256i)_mm512_cvtneps_pbh(sixteen));
+        }
+    }
+}
+
+const sparse_kernels bf16_kernels = {
+    .number = sizeof(bf16),
+    .multiply = multiply,
+    .gradient = gradient,
+    .pack = pack,
+    .unpack = unpack,
+    .round_values = round_values,
+    .token_sums = token_sums,
+};
+#endif
