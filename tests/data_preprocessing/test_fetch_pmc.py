@@ -349,7 +349,11 @@ def test_interrupted(server: Server, tmp_path: Path) -> None:
         server.faults[f"{name}/{name}.xml"] = ["503"] * 99
     command = [sys.executable, "-m", "data_preprocessing", "fetch_pmc", str(tmp_path / "out")]
     with subprocess.Popen(
-        [*command, "--base_url", server.url], stderr=subprocess.PIPE, text=True
+        [*command, "--base_url", server.url],
+        stderr=subprocess.PIPE,
+        text=True,
+        # What a shell starts in the background ignores the signal, and so would this.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as process:
         while process.poll() is None and not any(p[-4:] == ".xml" for p in server.asked()):
             time.sleep(0.01)
