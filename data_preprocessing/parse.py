@@ -60,13 +60,8 @@ def parse_files(
     Raises:
         UserError: an input does not exist or is of no known kind, or a worker process died.
     """
-    paths = find_files(inputs)
-    options = jats or JatsOptions()
+    jobs = _jobs(inputs, out_dir, jats)
     out_dir.mkdir(parents=True, exist_ok=True)
-    jobs = [
-        _Job(path, out_dir.absolute() / f"{index:05d}-{_stem(path)}.parquet", options)
-        for index, path in enumerate(paths)
-    ]
     # A missing counts.json says that the stage is not finished.
     (out_dir / "counts.json").unlink(missing_ok=True)
     _remove_others(out_dir, jobs)
@@ -76,6 +71,29 @@ def parse_files(
         document = {"totals": totals, "files": files}
         temporary.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
     return totals
+
+
+def parsed_before(
+    inputs: Sequence[Path], out_dir: Path, jats: JatsOptions | None = None
+) -> list[tuple[Path, bool]]:
+    """Each input file, and whether `out_dir` has it, going by name and options, not by its bytes.
+
+    Raises UserError as `parse_files` does.
+    """
+    found = []
+    for job in _jobs(inputs, out_dir, jats):
+        known = (_finished(job.output) or {}).get("identity", {})
+        wanted = _identity_but_for_bytes(job)
+        found.append((job.path, {key: known.get(key) for key in wanted} == wanted))
+    return found
+
+
+def _jobs(inputs: Sequence[Path], out_dir: Path, jats: JatsOptions | None) -> list[_Job]:
+    options = jats or JatsOptions()
+    return [
+        _Job(path, out_dir.absolute() / f"{index:05d}-{_stem(path)}.parquet", options)
+        for index, path in enumerate(find_files(inputs))
+    ]
 
 
 def find_files(inputs: Sequence[Path]) -> list[Path]:
@@ -152,13 +170,18 @@ def _parse_one(job: _Job) -> dict[str, Any]:
 
 
 def _identity(job: _Job) -> dict[str, Any]:
-    path = job.path
-    filelist = filelist_of(path)
+    filelist = filelist_of(job.path)
+    return {
+        **_identity_but_for_bytes(job),
+        "sha256": _sha256(job.path),
+        "filelist_sha256": _sha256(filelist) if filelist.is_file() else None,
+    }
+
+
+def _identity_but_for_bytes(job: _Job) -> dict[str, Any]:
     return {
         "parser_version": PARSER_VERSION,
-        "input": path.name,
-        "sha256": _sha256(path),
-        "filelist_sha256": _sha256(filelist) if filelist.is_file() else None,
+        "input": job.path.name,
         "jats_options": job.jats.as_dict(),
     }
 

@@ -15,10 +15,11 @@ from typing import Any
 
 from data_preprocessing.dask_cluster import dask_cluster
 from data_preprocessing.executor import Executor
+from data_preprocessing.jats_rules import JatsOptions
 from data_preprocessing.only_one import only_one
 from data_preprocessing.pmid_lists import pmid_file, read_pmids
 from data_preprocessing.records import replacing
-from data_preprocessing.run_config import RunConfig
+from data_preprocessing.run_config import Fetch, FetchPmc, RunConfig
 from data_preprocessing.write_hdf5 import file_sha256
 from modelzoo_mediswift.config.section import Section
 from modelzoo_mediswift.errors import UserError
@@ -42,17 +43,13 @@ def run_stages(config: RunConfig, show: Show) -> Path:
             executor = stack.enter_context(
                 dask_cluster(scheduler=cluster.scheduler, workers=cluster.workers, jobqueue=jobs)
             )
-        run = _Run(config, out, show, executor)
-        run.inputs()
-        run.merge()
-        run.tokenizer()
-        run.pack()
-        run.finetune()
-        run.card()
+        Stages(config, out, show, executor).all()
     return out
 
 
-class _Run:
+class Stages:
+    """The stages of a configuration, each a method; `run_plan` only looks at what they would do."""
+
     def __init__(self, config: RunConfig, out: Path, show: Show, executor: Executor | None) -> None:
         self.config = config
         self.executor = executor
@@ -68,6 +65,15 @@ class _Run:
         given = config.tokenizer.path
         self.tokenizer_file = Path(given) if given else out / "tokenizer" / "tokenizer.json"
 
+    def all(self) -> None:
+        """Every stage that is not done, in order."""
+        self.inputs()
+        self.merge()
+        self.tokenizer()
+        self.pack()
+        self.finetune()
+        self.card()
+
     # -- stages ----------------------------------------------------------------------------------
 
     def inputs(self) -> None:
@@ -82,24 +88,27 @@ class _Run:
                 counts: Any = write_sample(folder, seed=sample.seed, scale=sample.scale)["counts"]
                 return dict(counts)
 
-            self._stage("sample", sample, [], folder, write)
+            self.stage("sample", sample, [], folder, write)
             inputs += [folder / "pubmed", folder / "pmc"]
         if (fetch := self.config.fetch) is not None:
-            inputs.append(self._fetch(fetch))
+            inputs.append(self.fetch(fetch))
         if (fetch_pmc := self.config.fetch_pmc) is not None:
-            inputs += self._fetch_pmc(fetch_pmc)
+            inputs += self.fetch_pmc(fetch_pmc)
+        section = self.config.parse
+        self.parse(inputs, JatsOptions(section.captions, section.table_text, section.sub_articles))
 
-        from data_preprocessing.jats_rules import JatsOptions
+    def parse(self, inputs: list[Path], jats: JatsOptions) -> None:
+        """Files and folders to `parsed`; what was parsed before is left."""
         from data_preprocessing.parse import parse_files
 
         parsed = self.out / "parsed"
         with only_one(parsed):
-            section = self.config.parse
-            jats = JatsOptions(section.captions, section.table_text, section.sub_articles)
-            counts = parse_files(inputs, parsed, section.workers, self.executor, jats)
+            workers = self.config.parse.workers
+            counts = parse_files(inputs, parsed, workers, self.executor, jats)
         self.show("parse", counts)
 
-    def _fetch(self, fetch: Section) -> Path:
+    def fetch(self, fetch: Fetch) -> Path:
+        """Bring the files; returns their folder."""
         from data_preprocessing.fetch import fetch_files
 
         folder = self.out / "fetched"
@@ -115,7 +124,8 @@ class _Run:
         )
         return folder
 
-    def _fetch_pmc(self, section: Section) -> list[Path]:
+    def fetch_pmc(self, section: FetchPmc) -> list[Path]:
+        """Bring the articles; returns the packages."""
         from data_preprocessing.fetch_pmc import fetch_pmc
 
         report = fetch_pmc(self.out / "fetched_pmc", **_settings(section))
@@ -150,7 +160,7 @@ class _Run:
                 **settings,
             )
 
-        self._stage(
+        self.stage(
             "merge", self.config.merge, [parsed / "counts.json", *exclude, *against], merged, merge
         )
 
@@ -166,7 +176,7 @@ class _Run:
             return dict(train_tokenizer_from_parquet(merged, out, **settings))
 
         inputs = [merged / "train.parquet"]
-        self._stage("tokenizer", self.config.tokenizer, inputs, out.parent, train)
+        self.stage("tokenizer", self.config.tokenizer, inputs, out.parent, train)
 
     def pack(self) -> None:
         from data_preprocessing.pack import pack_corpus
@@ -180,7 +190,7 @@ class _Run:
                 pack_corpus(merged, self.tokenizer_file, packed, executor=self.executor, **settings)
             )
 
-        self._stage("pack", self.config.pack, inputs, packed, pack, resumes=True)
+        self.stage("pack", self.config.pack, inputs, packed, pack, resumes=True)
 
     def finetune(self) -> None:
         from data_preprocessing.finetune import finetune_task
@@ -200,7 +210,7 @@ class _Run:
                     finetune_task(task, path, self.tokenizer_file, folder, **settings)  # noqa: B023
                 )
 
-            self._stage(f"finetune {section.folder}", section, inputs, folder, write, resumes=True)
+            self.stage(f"finetune {section.folder}", section, inputs, folder, write, resumes=True)
 
     def card(self) -> None:
         from data_preprocessing.card import write_card
@@ -213,11 +223,11 @@ class _Run:
         def write() -> dict[str, Any]:
             return write_card(merged, folder, parsed_dir=parsed, packed_dir=packed)
 
-        self._stage("card", self.config.merge, inputs, folder, write)
+        self.stage("card", self.config.merge, inputs, folder, write)
 
     # -- what is done ----------------------------------------------------------------------------
 
-    def _stage(
+    def stage(
         self,
         name: str,
         section: Section,
@@ -231,18 +241,14 @@ class _Run:
 
         What an interrupted stage left is removed, unless it `resumes` by itself.
         """
-        made_from = {
-            "version": version("modelzoo-mediswift"),
-            "settings": json.loads(section.model_dump_json(exclude={"workers"})),
-            "inputs": {str(path): file_sha256(path) for path in inputs},
-        }
+        made_from = made_of(section, inputs)
         known = self.state.get(name, {})
-        if known.get("made_from") == made_from and known.get("files") == _sizes(folder):
+        if known.get("made_from") == made_from and known.get("files") == sizes(folder):
             self.show(f"{name} (done before)", known["counts"])
             return
         with only_one(folder):
             if known.get("made_from") != made_from:
-                if not known and _sizes(folder):
+                if not known and sizes(folder):
                     raise UserError(
                         f"{folder}: was not made by `run`; remove it or choose another `out`"
                     )
@@ -251,7 +257,7 @@ class _Run:
                 _empty(folder)
             self._note(name, {"made_from": made_from})
             counts = make()
-            entry = {"made_from": made_from, "files": _sizes(folder), "counts": counts}
+            entry = {"made_from": made_from, "files": sizes(folder), "counts": counts}
             self._note(name, entry)
         self.show(name, counts)
 
@@ -259,6 +265,15 @@ class _Run:
         self.state[name] = entry
         with replacing(self.state_file) as temporary:
             temporary.write_text(json.dumps(self.state, indent=1) + "\n", encoding="utf-8")
+
+
+def made_of(section: Section, inputs: list[Path]) -> dict[str, Any]:
+    """What decides whether a stage's output is up to date. Raises UserError if an input is not."""
+    return {
+        "version": version("modelzoo-mediswift"),
+        "settings": json.loads(section.model_dump_json(exclude={"workers"})),
+        "inputs": {str(path): file_sha256(path) for path in inputs},
+    }
 
 
 def _check_none_failed(failed: dict[str, str]) -> None:
@@ -280,7 +295,8 @@ def _files(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _sizes(folder: Path) -> dict[str, int]:
+def sizes(folder: Path) -> dict[str, int]:
+    """Each file below a folder, hidden ones apart, and its bytes; {} if there is no folder."""
     return {str(path.relative_to(folder)): path.stat().st_size for path in _files(folder)}
 
 

@@ -26,6 +26,7 @@ from modelzoo_mediswift.data.batch import Batch, Validation
 from modelzoo_mediswift.data.hdf5 import SequenceSource
 from modelzoo_mediswift.data.loader import EvalLoader, TrainLoader
 from modelzoo_mediswift.errors import UserError
+from modelzoo_mediswift.sparsity.masking import Masking
 from modelzoo_mediswift.trainer.callbacks.run_record import RunRecord
 from modelzoo_mediswift.trainer.trainer import Trainer
 
@@ -76,7 +77,7 @@ def build_fit(
     init, fit = config.init, fit_section(config)
     assemble.check_for_csx(config)
     seed = run_seed(init)
-    torch.manual_seed(seed)  # the library's masks, dropout
+    torch.manual_seed(seed)  # what the library draws: dropout, SET's new connections
 
     build_data.refuse_shared_examples(fit)
     source = build_data.open_data(fit.train_dataloader, init.model)
@@ -84,10 +85,15 @@ def build_fit(
     validation = _validation(fit.val_dataloader, init)
     start = find_start(config, source, resume=resume, load_states=load_states)
     model = TracedGPT3(**build_model.model_arguments(init.model, seed))
+    rules = [build_model.build_sparsity_rule(block) for block in init.sparsity]
+    masking = Masking(model, rules, seed) if rules else None
     start.load_weights(init, model, seed)
+    masks = masking.take_out() if masking else {}
     build_model.train_only(init, model)
     backend = (make_backend or assemble.csx_backend)(init, Path(init.model_dir) / LOGS)
     engine = assemble.make_engine(config, backend, model, True)
+    if masks:
+        engine.begin_with_masks(masks)
     start.restore(engine, loader)
     parts = Parts(
         engine,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from modelzoo_mediswift.cerebras.input import WorkerBatches
 from modelzoo_mediswift.cerebras.program import Features, TracedGPT3
-from modelzoo_mediswift.cerebras.state import read_snapshot, restore, snapshot
+from modelzoo_mediswift.cerebras.state import put_masks, read_snapshot, restore, snapshot
 from modelzoo_mediswift.cerebras.update import Step, Update
 from modelzoo_mediswift.data.batch import Batch
 from modelzoo_mediswift.engine.base import EngineState, EvalResult, NonFiniteLoss, StepResult
@@ -164,6 +164,11 @@ class CstorchEngine:
 
     def load_state(self, state: EngineState) -> None:
         self.step = restore(state, self.backend, self.model, self.update)
+        self._saved = None
+
+    def begin_with_masks(self, masks: Mapping[str, Tensor]) -> None:
+        """Start from these, by parameter, instead of masks that the library draws."""
+        put_masks(masks, self.backend, self.model)
         self._saved = None
 
     def _autocast(self) -> AbstractContextManager:

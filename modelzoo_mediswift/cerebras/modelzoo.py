@@ -4,8 +4,10 @@ Import it where `cerebras.modelzoo` is; `register` makes the model known by name
 known to Model Zoo's YAML once their classes exist.
 """
 
+import math
 from typing import Any, Literal
 
+import cerebras.pytorch as cstorch
 import torch
 from cerebras.modelzoo.layers.create_initializer import create_initializer
 from cerebras.modelzoo.models.nlp.gpt3.model import GPT3Model, GPT3ModelConfig
@@ -88,6 +90,58 @@ class DensifyOnLoad(_Stateless):
         for key in AFRESH:
             state_dict.pop(key, None)
         trainer.logger.info(f"DensifyOnLoad: dropped {len(masks)} masks; training starts at step 0")
+
+
+class EarlyStopping(_Stateless):
+    """End training once the first validation set's mean loss gets no better.
+
+    Model Zoo's mean is over batches. All checkpoints stay, and a run that is taken up again
+    compares anew; `run.py` keeps the best checkpoint and the history.
+    """
+
+    def __init__(
+        self, monitor: Literal["loss"] = "loss", patience: int = 1, min_delta: float = 0.0
+    ) -> None:
+        self.monitor = monitor
+        self.patience = patience
+        self.min_delta = min_delta
+        self.best, self.best_step = math.inf, 0
+        self.waited = 0  # evaluations since the best
+        self._losses: list[float] = []
+        self._considered = -1  # the step whose first validation set was looked at
+
+    def on_fit_start(
+        self, trainer: Any, train_dataloader: Any, val_dataloader: Any, loop: Any
+    ) -> None:
+        trainer.early_exit.register(lambda: self.waited >= self.patience)
+
+    def on_validate_start(self, trainer: Any, model: Any, val_dataloader: Any, loop: Any) -> None:
+        self._losses = []
+
+    def on_validate_batch_end(
+        self, trainer: Any, model: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._add(outputs["loss"])
+
+    @cstorch.step_closure
+    def _add(self, loss: Tensor) -> None:
+        self._losses.append(loss.item())
+
+    def on_validate_end(self, trainer: Any, model: Any, loop: Any) -> None:
+        step = trainer.global_step
+        if not self._losses or step == self._considered:
+            return
+        self._considered = step
+        loss = sum(self._losses) / len(self._losses)
+        if self.best - loss > self.min_delta:
+            self.best, self.best_step, self.waited = loss, step, 0
+            return
+        self.waited += 1
+        if self.waited >= self.patience:
+            trainer.logger.info(
+                f"EarlyStopping: loss no better for {self.patience} evaluations; best was "
+                f"{self.best:.4f} at step {self.best_step}"
+            )
 
 
 class GroupByLength(_Stateless):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,15 @@ def restore(state: EngineState, backend: Any, model: TracedGPT3, update: Update 
     if "cpu" in state.rng:
         torch.set_rng_state(state.rng["cpu"])
     return step
+
+
+def put_masks(masks: Mapping[str, Tensor], backend: Any, model: TracedGPT3) -> None:
+    """Give the masks of a fresh run to the library, which then draws none."""
+    state = {name + MASK: mask for name, mask in masks.items()}
+    expected = {name for name in unique_tensors(model) if name.endswith(MASK)}
+    assert state.keys() == expected, "the library masks other parameters"
+    with backend.device:
+        model.load_state_dict(state, strict=False)
 
 
 def _moments(saved: dict[str, Tensor], update: Update) -> tuple[int, dict[str, Any]]:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 from modelzoo_mediswift.cerebras.cirh import summarize
+from modelzoo_mediswift.cerebras.debug import Debug, Value, set_debug
 from modelzoo_mediswift.cerebras.environment import require_cerebras, require_cluster
 from modelzoo_mediswift.cerebras.reach import (
     check_cluster_answers,
     cluster_failures,
     show_client_messages,
 )
+from modelzoo_mediswift.config.load import InFront
 from modelzoo_mediswift.config.trainer import TrainerConfig
 from modelzoo_mediswift.errors import UserError
 
@@ -36,6 +41,14 @@ OVERRIDES = {
     "disable_version_check": f"{CLUSTER}.disable_version_check",
 }
 """Flag -> the key that it sets before the file is checked."""
+ADDED = ("mount_dirs", "python_paths")  # to those of the file, as in Model Zoo
+DEBUG = ("debug_args", "debug_args_path", "ini", "wsc_log_level")
+REFUSED = {
+    "dist_addr": "torchrun says where processes meet: torchrun --master_addr, --master_port",
+    "dist_backend": "processes speak NCCL on GPUs and Gloo on CPUs",
+    "init_method": "processes meet as torchrun has them meet",
+}
+"""Model Zoo's flags that mean nothing here -> what does that job."""
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -71,20 +84,83 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="do not compare this release with the cluster's",
     )
+    _add_debug_flags(parser)
+    for flag, reason in REFUSED.items():
+        parser.add_argument(f"--{flag}", type=_refusal(reason), help=argparse.SUPPRESS)
+
+
+def _add_debug_flags(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("CSX only, as Cerebras support asks for them")
+    for flag, form, what in (
+        ("debug_args", "KEY=VALUE", "fields of the cluster's message DebugArgs, dotted"),
+        ("ini", "KEY=VALUE", "settings of compiler and runtime"),
+        ("wsc_log_level", "[SERVER=]LEVEL", "log level of the cluster's servers, or of one"),
+    ):
+        pair = _level if flag == "wsc_log_level" else _pair
+        group.add_argument(
+            f"--{flag}", nargs="+", action="extend", type=pair, metavar=form, help=what
+        )
+    group.add_argument("--debug_args_path", type=Path, metavar="FILE", help="DebugArgs as text")
+
+
+def _pair(word: str) -> tuple[str, str]:
+    key, equals, value = word.partition("=")
+    if not key or not equals:
+        raise argparse.ArgumentTypeError(f"expected KEY=VALUE, got {word}")
+    return key, value
+
+
+def _level(word: str) -> tuple[str, str]:
+    """The server, "" for all of them, and its level."""
+    server, _, level = word.rpartition("=")
+    return server, level
+
+
+def _refusal(reason: str) -> Callable[[str], None]:
+    def refuse(value: str) -> None:
+        raise argparse.ArgumentTypeError(f"Model Zoo's flag is not used here: {reason}")
+
+    return refuse
 
 
 def overrides(arguments: argparse.Namespace) -> dict[str, object]:
     """What the flags set; raises UserError where they were given for another device."""
-    given = {flag: value for flag in OVERRIDES if (value := getattr(arguments, flag)) is not None}
+    flags = (*OVERRIDES, *DEBUG)
+    given = {flag: value for flag in flags if (value := getattr(arguments, flag)) is not None}
     if given and arguments.device != "CSX":
         raise UserError(f"--{next(iter(given))} is for CSX, not for {arguments.device}")
-    return {OVERRIDES[flag]: value for flag, value in given.items()}
+    return {
+        OVERRIDES[flag]: InFront(value) if flag in ADDED else value
+        for flag, value in given.items()
+        if flag in OVERRIDES
+    }
 
 
-def prepare(config: TrainerConfig) -> None:
+def debug(arguments: argparse.Namespace) -> Debug:
+    """What the flags for support ask for."""
+    return Debug(
+        ini={key: _value(text) for key, text in arguments.ini or ()},
+        arguments={key: _value(text) for key, text in arguments.debug_args or ()},
+        arguments_file=arguments.debug_args_path,
+        log_levels=dict(arguments.wsc_log_level or ()),
+    )
+
+
+def _value(text: str) -> Value:
+    """The simplest type that the text can be read as."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for number in (int, float):
+        with contextlib.suppress(ValueError):
+            return number(text)
+    return text
+
+
+def prepare(config: TrainerConfig, debug: Debug) -> None:
     """Raises UserError where the Cerebras software or, unless it is not needed, a cluster is
     missing or does not answer."""
     require_cerebras()
+    set_debug(debug)
     backend = config.init.backend
     if backend.validate_only:
         return

@@ -103,7 +103,7 @@ def _run_one(
     arguments: argparse.Namespace, config: TrainerConfig, facts: dict[str, Any] | None = None
 ) -> int:
     if arguments.device == "CSX":
-        csx.prepare(config)
+        csx.prepare(config, csx.debug(arguments))
         with cluster_failures():
             if config.init.backend.validate_only or config.init.backend.compile_only:
                 return csx.compile_alone(config, arguments.mode)

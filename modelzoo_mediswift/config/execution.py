@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from modelzoo_mediswift.config import modelzoo_keys
 from modelzoo_mediswift.config.modelzoo_keys import Refused
@@ -30,6 +30,16 @@ Device = Annotated[
 ]
 
 
+def _label(value: str) -> str:
+    key, _, rest = value.partition("=")
+    if not key or not rest or "=" in rest:
+        raise problem(f"expected key=value, got {show(value)}")
+    return value
+
+
+Label = Annotated[Text, AfterValidator(_label)]
+
+
 class ClusterConfig(Section):
     """A Wafer-Scale Cluster; used on CSX only."""
 
@@ -49,7 +59,7 @@ class ClusterConfig(Section):
     """Data-loading workers per system."""
     cbcore_image: Text | None = None
     """Container image of the Cerebras software."""
-    job_labels: Annotated[tuple[Text, ...], ListOnly] = ()
+    job_labels: Annotated[tuple[Label, ...], ListOnly] = ()
     """Labels as key=value."""
     job_priority: Annotated[Literal["p1", "p2", "p3"], expected("p1, p2 or p3")] = "p2"
     """Priority in the queue; p1 is the highest."""

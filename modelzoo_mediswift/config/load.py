@@ -15,6 +15,10 @@ from modelzoo_mediswift.errors import UserError
 _V1_KEYS = frozenset({"runconfig", "train_input", "eval_input", "model", "optimizer", "sparsity"})
 
 
+class InFront(list[object]):
+    """A list that an override puts before the file's own instead of replacing it."""
+
+
 def load_config(path: Path, overrides: Mapping[str, object] | None = None) -> TrainerConfig:
     """Read and check a trainer configuration.
 
@@ -106,7 +110,7 @@ def mistakes(
         path = _path_in_file(document.data, (*at, *item["loc"]))
         line = document.line_of(path)
         where = f"{document.source}:{line}"
-        if path in overridden:
+        if any(path[: len(changed)] == changed for changed in overridden):
             where = f"{document.source} (changed on the command line)"
         name = printable(".".join(map(str, path)))
         lines[f"{where}: {name}: {describe(item)}"] = line
@@ -164,6 +168,9 @@ def _override(data: dict[str, object], dotted: str, value: object) -> None:
             above = ".".join(parents[:depth])
             raise UserError(f"cannot set {dotted}: {above} is {show(child)}, not a mapping")
         node = child
+    if isinstance(value, InFront) and node.get(last) is not None:
+        own = node[last]
+        value = [*value, *(own if isinstance(own, list) else [own])]
     node[last] = value
 
 

@@ -186,7 +186,7 @@ CHECKPOINT: Mapping[str, Refused] = {
 }
 
 LOGGING: Mapping[str, Refused] = {
-    "wsc_log_level": _unsupported("a log level for each server of a cluster", {}),
+    "wsc_log_level": Refused("is no part of a program: give --wsc_log_level to run.py", (None, {})),
     "enable_act_frequency": _unsupported("activations only at logging steps", False),
 }
 
@@ -194,7 +194,7 @@ CALLBACKS: Mapping[str, str] = {
     "SaveCheckpointState": "checkpoints hold everything",
     "GlobalFlags": "write ScopedTrainFlags",
     "ScopedValidateFlags": "write ScopedTrainFlags",
-    "DebugArgsPath": "debug arguments are the appliance's",
+    "DebugArgsPath": "give --debug_args_path to run.py",
     "Lora": "fine-tuning is dense, as in the paper",
     "SelectiveGrad": (
         "from a file it can only train the outliers of a matrix; write TrainOnly to choose "

@@ -1,13 +1,20 @@
 """Sparsity blocks of Model Zoo's Release 2.1.1, the paper's time, in today's keys.
 
 `type` was what `algorithm` is, and `schedule` what `update` is. Model Zoo 2.10 reads `type` too,
-and `schedule` as another name of `sparsity`. `param_name_patterns` held regular expressions, which
-globs cannot express in general: that key stays, for the check of the keys to name.
+and `schedule` as another name of `sparsity`. `param_name_patterns` held regular expressions. Those
+of the release's own files have globs that mean the same; where one has not, the key stays, for the
+check of the keys to name.
 """
 
+import json
+import re
 from collections.abc import Mapping
 
 _UPDATE_KEYS = {"freq", "start", "stop", "steps"}
+
+# Open at the front and whole at the end, so that it does not matter whether it was searched for
+# or matched. A dot stands for itself: no name has another sign between two of its parts.
+_EXPRESSION = re.compile(r"\.\*(?:\.\*|\\?\.|\[[A-Za-z0-9_]+\]|[A-Za-z0-9_])*(?:weight|\.\*)")
 
 
 def translate(block: dict[str, object]) -> list[str]:
@@ -21,7 +28,20 @@ def translate(block: dict[str, object]) -> list[str]:
         if new not in block:
             block[new] = block.pop("schedule")
             done.append(f"`schedule` as `{new}`")
+    globs = _globs(block.get("param_name_patterns"))
+    if globs and "param_filter" not in block:
+        del block["param_name_patterns"]
+        block["param_filter"] = globs
+        done.append(f"`param_name_patterns` as `param_filter: {json.dumps(globs)}`")
     return done
+
+
+def _globs(patterns: object) -> list[str]:
+    """The same as globs; empty where one of them is not as simple as that."""
+    listed = patterns if isinstance(patterns, list) else [patterns]
+    if not all(isinstance(p, str) and _EXPRESSION.fullmatch(p) for p in listed):
+        return []
+    return [p.replace(".*", "*").replace("\\.", ".") for p in map(str, listed)]
 
 
 def _is_update(value: object) -> bool:

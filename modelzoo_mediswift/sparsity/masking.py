@@ -91,6 +91,13 @@ class Masking:
         for parameter in self.parameters:
             parameter.weight.mul_(parameter.mask)
 
+    def take_out(self) -> dict[str, Tensor]:
+        """Remove the masks from the model, whose weights stay zero; returns them by parameter."""
+        masks = {parameter.name: parameter.mask for parameter in self.parameters}
+        for parameter in self.parameters:
+            delattr(parameter.module, parameter.attribute + MASK_SUFFIX)
+        return masks
+
     @torch.no_grad()
     def mask_gradients(self, step: int) -> None:
         """Set the gradients of masked weights to zero; call it once a step, before clipping.

@@ -51,8 +51,6 @@ def main(path: str) -> None:
     same_growth_scores()
     config = load_config(Path(path))
     torch_job = build.build_fit(config, "CPU")
-    start = torch_job.trainer.engine.state()
-    start.optimizer = {}
     ours: list[Any] = []
     engine = torch_job.trainer.engine
     engine.train(iter(torch_job.loader), 0, STEPS, 1, lambda r: ours.append(r) or True)
@@ -61,7 +59,6 @@ def main(path: str) -> None:
         config, make_backend=lambda _, folder: cstorch.backend("CPU", artifact_dir=str(folder))
     )
     other = job.trainer.engine
-    other.load_state(start)
     theirs: list[Any] = []
     other.train(job.loader, 0, PAUSE, 1, lambda r: theirs.append(r) or True)
     middle, position = other.state(), job.loader.state_dict()

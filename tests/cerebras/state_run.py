@@ -20,13 +20,11 @@ engine = build_csx.build_fit(config).trainer.engine
 fresh = engine.state()
 engine.load_state(trained)
 back = engine.state()
-sparse = [n.removesuffix("_mask") for n in initial.model if n.endswith("_mask")]
-dense = [n for n in initial.model if n.removesuffix("_mask") not in sparse]
+masks = [name for name in initial.model if name.endswith("_mask")]
 found = {
     "names": sorted(initial.model) == sorted(fresh.model),
-    "initial": all(initial.model[n].equal(fresh.model[n]) for n in dense),
-    "kept": {int(fresh.model[n + "_mask"].sum()) / fresh.model[n].numel() for n in sparse}
-    == {0.25},
+    "initial": all(initial.model[n].equal(fresh.model[n]) for n in initial.model),
+    "kept": [int(fresh.model[n].sum()) / fresh.model[n].numel() for n in masks] == [0.25] * 12,
     "model": all(trained.model[n].equal(back.model[n]) for n in trained.model),
     "optimizer": all(
         tensor.float().equal(back.optimizer[n].float()) for n, tensor in trained.optimizer.items()

@@ -88,3 +88,23 @@ def test_a_run_moves_between_the_library_and_the_torch_engine(run_files):
     name = "model.transformer_decoder.layers.0.ffn.ffn.0.linear_layer.weight"
     assert int(kept[name + "_mask"].sum()) * 4 == kept[name].numel()
     assert kept[name][~kept[name + "_mask"]].count_nonzero() == 0
+
+
+def test_weights_of_a_sparse_run_bring_their_masks(run_files):
+    """Another run's weights alone, without DensifyOnLoad: its masks are taken too, and stay."""
+    text = (run_files / "sparse.yaml").read_text()
+    assert main(["CPU", "-p", "sparse.yaml", "--max_steps", "5"]) == 0
+    states = "    callbacks: [LoadCheckpointStates: {load_checkpoint_states: model}]\n"
+    text = text.replace("model_dir: run", "model_dir: second").replace("seed: 1", "seed: 2")
+    text = text.replace("    logging:", f"{states}    logging:")
+    Path("second.yaml").write_text(
+        text.replace("  fit:", "  fit:\n    ckpt_path: run/checkpoint_5")
+    )
+    fit_by_the_library("second.yaml", 5)
+    first, second = (load_checkpoint(Path(f"{d}/checkpoint_5")).model for d in ("run", "second"))
+    masks = [name for name in first if name.endswith("_mask")]
+    assert len(masks) == 12
+    assert all(first[name].equal(second[name]) for name in masks)
+    assert not any(
+        first[n.removesuffix("_mask")].equal(second[n.removesuffix("_mask")]) for n in masks
+    )

@@ -9,7 +9,7 @@ pytestmark = pytest.mark.cerebras
 
 
 def test_a_state_survives_the_way_to_a_system_and_back(run_files):
-    """To the bit: initial weights of the seed, and a state of the torch engine after 3 steps."""
+    """To the bit: weights and masks of the seed, and the torch engine's state after 3 steps."""
     text = (run_files / "sparse.yaml").read_text()
     precision = "fp16_type: cbfloat16, loss_scaling_factor: dynamic"
     Path("run.yaml").write_text(text.replace("enabled: false", precision))

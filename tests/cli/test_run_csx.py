@@ -1,8 +1,12 @@
+from pathlib import Path
+
 import pytest
 
 from modelzoo_mediswift.cerebras import environment
+from modelzoo_mediswift.cerebras.debug import Debug
 from modelzoo_mediswift.cli import csx
 from modelzoo_mediswift.cli.run import main, make_parser
+from modelzoo_mediswift.config.load import load_config
 
 
 @pytest.fixture
@@ -64,3 +68,55 @@ def test_flags_set_model_zoos_keys():
         cluster + "python_paths": ["/p", "/q"],
         cluster + "disable_version_check": True,
     }
+
+
+def test_folders_are_added_to_the_files(run_files):
+    text = Path("sparse.yaml").read_text()
+    config = "backend: {cluster_config: {mount_dirs: [/a], python_paths: [/b]}}\n    seed:"
+    assert "    seed:" in text
+    Path("sparse.yaml").write_text(text.replace("seed:", config, 1))
+    flags = "CSX -p sparse.yaml --mount_dirs /c /d"
+    arguments = make_parser().parse_args(flags.split())
+    cluster = load_config(Path("sparse.yaml"), csx.overrides(arguments)).init.backend.cluster_config
+    assert cluster.mount_dirs == ("/c", "/d", "/a")
+    assert cluster.python_paths == ("/b",)
+
+
+def test_flags_for_support_have_types_and_are_no_configuration():
+    line = (
+        "CSX -p x --debug_args a.b=true c=text --ini i=3 --ini f=0.5 s= --debug_args_path file "
+        "--wsc_log_level INFO <wgt>=DEBUG"
+    )
+    arguments = make_parser().parse_args(line.split())
+    assert csx.overrides(arguments) == {}
+    assert csx.debug(arguments) == Debug(
+        ini={"i": 3, "f": 0.5, "s": ""},
+        arguments={"a.b": True, "c": "text"},
+        arguments_file=Path("file"),
+        log_levels={"": "INFO", "<wgt>": "DEBUG"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("CSX --ini a", "argument --ini: expected KEY=VALUE, got a"),
+        ("GPU --dist_addr a:1", "argument --dist_addr: Model Zoo's flag is not used here: "),
+        ("GPU --dist_backend mpi", "processes speak NCCL"),
+        ("GPU --init_method env://", "as torchrun has them meet"),
+    ],
+)
+def test_flags_that_are_refused_say_why(flags, message, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        make_parser().parse_args([*flags.split(), "-p", "x"])
+    assert exit_.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_label_is_a_pair(run_files, capsys):
+    assert main(["CSX", "-p", "sparse.yaml", "--job_labels", "k=v", "team"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(
+        "(changed on the command line): trainer.init.backend.cluster_config."
+        'job_labels.1: expected key=value, got "team"'
+    )

@@ -241,6 +241,29 @@ def test_keys_of_release_2_1_1_are_translated_aloud(
     assert "sparsity.0: old keys: `schedule` as `sparsity`" in capsys.readouterr().err
 
 
+def test_simple_patterns_of_release_2_1_1_become_globs(
+    load: Load, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = r"{sparsity: 0.5, param_name_patterns: ['.*proj_[qkv]_dense_layer.weight', '.*\.fc.*']}"
+    (block,) = load(sparsity(text)).init.sparsity
+    assert block.param_filter == ("*proj_[qkv]_dense_layer.weight", "*.fc*")
+    err = capsys.readouterr().err
+    assert err.endswith(
+        "old keys: `param_name_patterns` as "
+        '`param_filter: ["*proj_[qkv]_dense_layer.weight", "*.fc*"]`\n'
+    )
+
+
+@pytest.mark.parametrize(
+    "pattern", ["fc.*", ".*(a|b).weight", ".*fc", ".*x?weight", ".*[^k]weight"]
+)
+def test_other_patterns_are_left_to_the_user(
+    load: Load, complaint: Complaint, pattern: str
+) -> None:
+    text = sparsity(f"{{sparsity: 0.5, param_name_patterns: '{pattern}'}}")
+    assert "param_name_patterns: is Release 2.1.1's key" in complaint(text)
+
+
 def test_a_dense_model_that_is_sparse(complaint: Complaint) -> None:
     change = sparsity("0.5\n    callbacks: [{DensifyOnLoad: {}}]")
     assert complaint(change) == (

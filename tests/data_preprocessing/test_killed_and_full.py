@@ -3,6 +3,7 @@
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,6 +33,15 @@ def commands(sample: Path, out: Path) -> dict[str, list[str]]:
         "merge": ["merge", parsed, "-o", merged, "--duplicates"],
         "tokenizer": ["tokenizer", merged, "-o", tokenizer, "--vocab_size", "300"],
         "pack": ["pack", merged, "-t", tokenizer, "-o", str(out / "packed"), *sizes],
+        "finetune": [
+            *("finetune", "pubmedqa", str(sample / "pubmedqa"), "-t", tokenizer),
+            *("-o", str(out / "finetune"), "--max_sequence_length", "512"),
+            *("--samples_per_file", "8"),
+        ],
+        "card": [
+            *("card", merged, "--parsed", parsed, "--packed", str(out / "packed")),
+            *("-o", str(out / "card")),
+        ],
     }
 
 
@@ -50,7 +60,7 @@ def test_killed_with_its_workers_at_work(
 ) -> None:
     moments = random.Random(stage)
     for name, command in commands(sample, tmp_path).items():
-        if name != "tokenizer":
+        if name in ("parse", "merge", "pack"):
             command += ["--workers", "2"]
         for _ in range(3 if name == stage else 0):
             process = subprocess.Popen(
@@ -70,6 +80,42 @@ def test_killed_with_its_workers_at_work(
     assert made
     assert made == {name: digest for name, digest in products(straight).items() if name in made}
     assert not [path for path in tmp_path.rglob(".*") if path.name[-5:] != ".lock"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["finetune", "card"])
+def test_killed_while_writing(sample: Path, straight: Path, tmp_path: Path, stage: str) -> None:
+    shutil.copytree(straight, tmp_path, dirs_exist_ok=True)
+    out = tmp_path / stage
+    shutil.rmtree(out)
+    command = commands(sample, tmp_path)[stage]
+    killed = 0
+    for moment in (0.0, 0.1):
+        with subprocess.Popen(
+            [sys.executable, "-m", "data_preprocessing", *command],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            before = _written(out)
+            while process.poll() is None and _written(out) <= before:
+                time.sleep(0.001)
+            time.sleep(moment)
+            process.kill()
+        killed += process.returncode == -signal.SIGKILL
+    assert killed
+    assert main(command) == 0
+    assert products(tmp_path) == products(straight)
+    assert not [path for path in tmp_path.rglob(".*") if path.name[-5:] != ".lock"]
+
+
+def _written(folder: Path) -> int:
+    """When the stage last made a file other than its lock; 0 before the first."""
+    try:
+        return max(
+            (p.stat().st_mtime_ns for p in folder.rglob("*") if p.name != ".lock"), default=0
+        )
+    except FileNotFoundError:
+        return 0  # a temporary file has just got its name
 
 
 def _wait_for_the_end_of(session: int) -> None:

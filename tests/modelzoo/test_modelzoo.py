@@ -22,6 +22,7 @@ pytestmark = pytest.mark.modelzoo
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 LOSS = re.compile(r"Train Device=\w+, Step=(\d+), Loss=([0-9.]+)")
+CBFLOAT16 = "fp16_type: cbfloat16, loss_scaling_factor: dynamic"
 STATIC = "    sparsity: {algorithm: static, sparsity: 0.75}\n"
 
 
@@ -89,8 +90,8 @@ def test_the_model_registers_and_every_params_file_is_accepted(tmp_path, monkeyp
     refused = found.pop("refused")
     assert found == {"class": True, "processors": True, "times": 1}
     # Model Zoo names the callback that run.py alone has.
-    assert sorted(refused) == [str(f) for f in files if "EarlyStopping:" in f.read_text()]
-    assert all("EarlyStopping" in reason for reason in refused.values())
+    assert sorted(refused) == [str(f) for f in files if "PseudoLabels:" in f.read_text()]
+    assert all("Input tag 'pseudolabels'" in reason for reason in refused.values())
 
 
 def test_model_zoo_reads_the_packed_data(tmp_path):
@@ -178,6 +179,7 @@ def test_losses_of_fine_tuning_with_a_soft_prompt_are_model_zoos(run_files):
     )
     assert losses_by_modelzoo(log) == pytest.approx(losses("ours"), abs=1e-4)
     assert "dropped" not in log
+    assert "EarlyStopping" not in log
 
     # From the sparse checkpoint, strictly; and then on from its own.
     convert("sparse_run/checkpoint_5", "sparse.mdl")
@@ -185,12 +187,38 @@ def test_losses_of_fine_tuning_with_a_soft_prompt_are_model_zoos(run_files):
     log = cszoo(*flags, "--checkpoint_path", "sparse.mdl")
     assert "DensifyOnLoad: dropped 12 masks; training starts at step 0" in log
     assert sorted(losses_by_modelzoo(log)) == list(range(1, 21))
-    text = Path(params).read_text().replace("max_steps: 20", "max_steps: 22")
-    text = text.replace(f"{states}, ", "")
+    text = Path(params).read_text().replace("max_steps: 20", "max_steps: 29")
+    text = text.replace("eval_frequency: 20", "eval_frequency: 1")
+    text = text.replace(f"{states}, ", "EarlyStopping: {patience: 2, min_delta: 100.0}, ")
     Path(params).write_text(text)
     log = cszoo(*flags)
     assert "dropped" not in log
-    assert sorted(losses_by_modelzoo(log)) == [21, 22]
+    # The first evaluation is the best, and two more are not better by so much.
+    assert sorted(losses_by_modelzoo(log)) == [21, 22, 23]
+    assert "EarlyStopping: loss no better for 2 evaluations" in log
+    assert "at step 21" in log
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sparsity", [STATIC, ""], ids=["s75", "dense"])
+def test_without_its_monitors_model_zoos_program_is_ours(run_files, sparsity):
+    """Operation for operation. Its callback logs norms and its scaler the loss scale, unless told
+    not to; `run.py` does neither, and takes the same file."""
+    params = make_run(
+        "csx",
+        ("enabled: false", f"{CBFLOAT16}, log_loss_scale: false"),
+        ("    logging:", "    callbacks: [ComputeNorm: null]\n    logging:"),
+        (STATIC, sparsity),
+    )
+    done = python(str(ROOT / "run.py"), "CSX", "-p", params, "--validate_only")
+    assert done.returncode == 0, done.stderr
+    cszoo("fit", params, "--target_device", "CSX", "--validate_only", "-o", "zoo")
+    ours = read_program(Path("csx/cerebras_logs/executors/000001/cirh.mlir"))
+    theirs = read_program(next(Path("zoo").glob("cerebras_logs/*/executors/000001/cirh.mlir")))
+    assert ours.products == theirs.products
+    assert len(ours.sparsity) == (36 if sparsity else 0)
+    assert sorted(ours.sparsity.values()) == sorted(theirs.sparsity.values())
+    assert ours.operations == theirs.operations
 
 
 @pytest.mark.slow

@@ -20,8 +20,10 @@ from modelzoo_mediswift.config.load import load_config
 from modelzoo_mediswift.config.sparsity import SparsityConfig
 from modelzoo_mediswift.model.gpt3 import GPT3
 from modelzoo_mediswift.optim.adamw import AdamW
+from modelzoo_mediswift.plan.erk import erk_levels
 from modelzoo_mediswift.sparsity.filters import SparsityRule
 from modelzoo_mediswift.sparsity.masking import ALGORITHMS, Masking
+from modelzoo_mediswift.sparsity.masks import number_kept
 from modelzoo_mediswift.sparsity.set import SET
 
 with warnings.catch_warnings():
@@ -84,7 +86,11 @@ def backend() -> object:
 
 
 def library(
-    backend: object, config: object, kind: type = Network, steps: int = STEPS
+    backend: object,
+    config: object,
+    kind: type = Network,
+    steps: int = STEPS,
+    learning_rate: float = 1e-2,
 ) -> list[dict[str, torch.Tensor]]:
     """The state before the first step and after each, moments included."""
     with backend.device:
@@ -99,7 +105,7 @@ def library(
         {"params": [p for p in model.parameters() if p.dim() == 2], "weight_decay": 0.1},
         {"params": [p for p in model.parameters() if p.dim() == 1], "weight_decay": 0.0},
     ]
-    optimizer = cstorch.optim.AdamW(groups, lr=1e-2, betas=(0.9, 0.95), eps=1e-8)
+    optimizer = cstorch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.95), eps=1e-8)
     optimizer.apply(sparsity)
     states = []
     for step in range(1, steps + 1):
@@ -116,7 +122,10 @@ def library(
 
 
 def native(
-    rules: list[SparsityRule], kind: type = Network, steps: int = STEPS
+    rules: list[SparsityRule],
+    kind: type = Network,
+    steps: int = STEPS,
+    learning_rate: float = 1e-2,
 ) -> list[dict[str, torch.Tensor]]:
     """The same with this project's masks and optimizer."""
     model = kind()
@@ -129,7 +138,7 @@ def native(
         loss.backward()
         masking.mask_gradients(step)
         torch.manual_seed(step)
-        optimizer.step(step - 1, 1e-2)
+        optimizer.step(step - 1, learning_rate)
         for changed in masking.change_masks(step):
             optimizer.mask_moments(changed.weight, changed.mask)
         optimizer.zero_grad()
@@ -154,6 +163,9 @@ LINEAR = {"type": "linear", "init": 0.1, "slope": 0.03}
 COSINE = {"type": "cosine", "init": 0.4, "half_period": 20}
 EXP = {"type": "exp", "init": 0.0, "gamma": math.log(0.9), "final": 0.9}
 POWER = {"type": "power", "init": 0.9, "beta": 0.95}
+FADING = {"type": "exp", "init": 0.5, "gamma": -0.1, "final": 0.1}
+RISING = {"type": "cosine", "init": 0.1, "half_period": 24, "minimum": 0.8}
+CYCLE = {"type": "cycling", "values": [0.5, 0.75, 0.6]}
 
 
 @pytest.mark.parametrize(
@@ -175,6 +187,15 @@ POWER = {"type": "power", "init": 0.9, "beta": 0.95}
         [{"algorithm": "rigl", "sparsity": 0.6, "balance_in_groups": 3, "update": {"freq": 4}}],
         [{"algorithm": "rigl", "sparsity": 0.6, "balance_out_groups": 4, "update": {"freq": 4}}],
         [{"algorithm": "rigl", "sparsity": 0.8, "update": {"freq": 6, "start": 5}}],
+        [{"algorithm": "gmp", "sparsity": RISING, "update": {"steps": [0, 4, 9, 10, 20]}}],
+        [{"algorithm": "gmp", "sparsity": [0.2, 0.8], "update": {"steps": [0, 8]}}],
+        [{"algorithm": "set", "sparsity": {"type": "constant", "value": 0.75}, "update": FREQ}],
+        [{"algorithm": "set", "sparsity": CYCLE, "update": {"steps": [0, 3, 7, 15]}}],
+        [{"algorithm": "set", "sparsity": LINEAR, "update": FREQ, "drop_fraction": LINEAR}],
+        [{"algorithm": "rigl", "sparsity": EXP, "update": {"steps": [2, 9, 20]}}],
+        [{"algorithm": "rigl", "sparsity": CYCLE, "update": FREQ, "drop_fraction": POWER}],
+        [{"algorithm": "rigl", "sparsity": RISING, "update": FREQ, "drop_fraction": CYCLE}],
+        [{"algorithm": "rigl", "sparsity": 0.7, "update": FREQ, "drop_fraction": FADING}],
         [
             {"algorithm": "rigl", "sparsity": 0.5, "param_filter": "first*"},
             {"algorithm": "gmp", "sparsity": LINEAR, "param_filter": ["*.weight"]},
@@ -208,13 +229,37 @@ def test_step_for_step(backend, monkeypatch, blocks):
 def test_a_decoder_for_fifty_steps(backend, monkeypatch, block):
     monkeypatch.setitem(ALGORITHMS, "set", GlobalSET)
     block = {"init_method": "topk", **block}
-    theirs = library(backend, block, Decoder, 50)
-    ours = native([rule(block)], Decoder, 50)
+    # Rounding grows with the learning rate: at 1e-2, after 50 steps, it can tell apart two weights
+    # of which one is to be dropped.
+    theirs = library(backend, block, Decoder, 50, 1e-3)
+    ours = native([rule(block)], Decoder, 50, 1e-3)
     for step, (one, other) in enumerate(zip(theirs, ours, strict=True), start=1):
         assert float(other["loss"]) == pytest.approx(float(one["loss"]), abs=1e-5)
         for name, tensor in one.items():
             if name.endswith("_mask"):
                 assert tensor.equal(other[name]), f"step {step}: {name}"
+
+
+@pytest.mark.parametrize("algorithm", ["static", "rigl"])
+def test_levels_of_each_layer_are_ordinary_blocks(backend, algorithm):
+    """Erdos-Renyi-Kernel levels, which the library does not compute."""
+    matrices = {n: p.shape for n, p in Decoder().named_parameters() if "layer.weight" in n}
+    by_name = erk_levels(matrices, 0.75)
+    assert len(set(by_name.values())) > 1
+    update = {"update": {"freq": 4}} if algorithm == "rigl" else {}
+    blocks = [
+        {"algorithm": algorithm, "sparsity": level, "init_method": "topk", "param_filter": [name]}
+        | update
+        for name, level in by_name.items()
+    ]
+    theirs = library(backend, blocks, Decoder)
+    ours = native([rule(block) for block in blocks], Decoder)
+    for step, (one, other) in enumerate(zip(theirs, ours, strict=True), start=1):
+        assert float(other["loss"]) == pytest.approx(float(one["loss"]), abs=1e-5)
+        for name, level in by_name.items():
+            mask = other[name + "_mask"]
+            assert mask.equal(one[name + "_mask"]), f"step {step}: {name}"
+            assert int(mask.sum()) == number_kept(mask.numel(), level)
 
 
 @pytest.mark.parametrize("name", ["gmp", "set", "rigl"])

@@ -28,7 +28,7 @@ def run_csx(csx_yaml: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         monkeypatch.delenv(name, raising=False)
 
     def run(
-        address: str, *flags: str, program: Path = ROOT / "run.py", seconds: float = 120
+        address: str, *flags: str, program: Path = ROOT / "run.py", seconds: float = 300
     ) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
             [sys.executable, program, "CSX", "-p", "csx.yaml", "--mgmt_address", address, *flags],

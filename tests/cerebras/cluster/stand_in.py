@@ -12,6 +12,7 @@ import threading
 import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import grpc
@@ -197,6 +198,7 @@ class Cluster:
         manager: Manager | None = None,
         coordinator: Coordinator | None = None,
         folders: list[str] | None = None,
+        credentials: grpc.ServerCredentials | None = None,
     ) -> None:
         self.manager = manager or Manager()
         self.coordinator = coordinator or Coordinator()
@@ -209,7 +211,10 @@ class Cluster:
         add_ClusterManagementServicer_to_server(self.manager, self.server)
         add_CsCtlV1Servicer_to_server(Volumes(folders or []), self.server)
         add_ApplianceServicer_to_server(self.coordinator, self.server)
-        self.address = f"localhost:{self.server.add_insecure_port('localhost:0')}"
+        add_port = self.server.add_insecure_port
+        if credentials is not None:
+            add_port = partial(self.server.add_secure_port, server_credentials=credentials)
+        self.address = f"localhost:{add_port('localhost:0')}"
 
     def __enter__(self) -> Cluster:
         self.server.start()

@@ -2,11 +2,13 @@
 
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from modelzoo_mediswift.cerebras.cirh import read_program
 from modelzoo_mediswift.checkpoint.directory import load_checkpoint
 from modelzoo_mediswift.cli.run import main
 from modelzoo_mediswift.data.hdf5 import LABELS, open_sequences
@@ -61,6 +63,12 @@ def test_weights_data_losses_and_checkpoints_travel(run_csx):
     assert dict(job.debug_args.debug_mgr.labels) == {"a": "b"}
     tasks = {task.task_type: len(task.task_map) for task in job.job_mode.cluster_details.tasks}
     assert tasks[stand_in.TASK.WSE] == 2
+
+    # The program is the one that is validated: masks that were drawn here change nothing in it.
+    Path("arrived.mlir").write_text(cluster.requests["UnaryCompile"][0].cirh_content)
+    arrived = read_program(Path("arrived.mlir"))
+    assert Counter(arrived.sparsity.values()) == {0.75: 36}
+    assert arrived.products.total() == 51
 
     # Workers read the data order's batches; the losses are of those.
     runs = cluster.requests["UnaryRun"]
