@@ -51,6 +51,8 @@ class Level:
 
 @dataclass(frozen=True)
 class Run:
+    """A model_dir, as far as it could be read."""
+
     folder: Path
     name: str
     """Unlike that of any other run in the report."""
