@@ -11,9 +11,11 @@ from modelzoo_mediswift.cli.flags import add_device_flag, add_tokenizer_flag
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.tasks.base import SPLITS, TaskScores
 from modelzoo_mediswift.tasks.calibration import Calibration, calibration
+from modelzoo_mediswift.tasks.hoc import HocDocuments
 from modelzoo_mediswift.tasks.layout import LAYOUT_KEY, POSITIONS
+from modelzoo_mediswift.tasks.official import blue_table, predictions_json
 from modelzoo_mediswift.tasks.registry import TASKS, make_task
-from modelzoo_mediswift.whole_files import write_json
+from modelzoo_mediswift.whole_files import write_json, write_whole
 
 if TYPE_CHECKING:
     from modelzoo_mediswift.evaluation.predict import Answer
@@ -171,6 +173,12 @@ def write_result(output: Path, result: dict[str, Any], hows: Sequence[str]) -> N
     """The record; beside it each prediction alone, in the official script's form."""
     output.parent.mkdir(parents=True, exist_ok=True)
     write_json(output, result)
+    said = result["predictions"]
     for how in hows:
-        official = {key: value[how] for key, value in result["predictions"].items()}
-        write_json(output.with_suffix(f".{how}.predictions.json"), official)
+        labels = {key: value[how] for key, value in said.items()}
+        write_whole(output.with_suffix(f".{how}.predictions.json"), predictions_json(labels))
+        if result["task"] == HocDocuments.name:
+            write_whole(output.with_suffix(f".{how}.predictions.tsv"), blue_table(labels))
+    if result["task"] == HocDocuments.name:
+        gold = {key: value["gold"] for key, value in said.items()}
+        write_whole(output.with_suffix(".gold.tsv"), blue_table(gold))

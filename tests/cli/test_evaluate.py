@@ -6,6 +6,7 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from modelzoo_mediswift.checkpoint.directory import file_sha256, load_checkpoint, save_checkpoint
+from modelzoo_mediswift.cli.evaluate import write_result
 from modelzoo_mediswift.cli.main import main
 from modelzoo_mediswift.cli.run import main as run_main
 from modelzoo_mediswift.tasks.pubmedqa import PubMedQA
@@ -162,6 +163,21 @@ def test_several_labels_are_scored_by_generation_alone(trained, capsys):
     assert "has no room for 0 virtual tokens and a target of" in capsys.readouterr().err
     assert main([*trained, "--fold", "1"]) == 2
     assert "hoc: has no option fold" in capsys.readouterr().err
+
+
+def test_files_for_the_official_scripts(tmp_path):
+    predictions = {
+        "7": {"gold": "cellular energetics", "generation": None},
+        "8": {"gold": "none", "generation": "cellular energetics|inducing angiogenesis"},
+    }
+    output = tmp_path / "new" / "hoc.json"
+    write_result(output, {"task": "hoc", "predictions": predictions}, ["generation"])
+    said = json.loads(output.with_suffix(".generation.predictions.json").read_text())
+    assert said == {"7": "unparsed", "8": "cellular energetics|inducing angiogenesis"}
+    table = output.with_suffix(".generation.predictions.tsv").read_text()
+    gold = output.with_suffix(".gold.tsv").read_text()
+    assert table.splitlines()[1:] == ["7_s0\t", "8_s0\tcellular energetics,inducing angiogenesis"]
+    assert gold.splitlines()[1:] == ["7_s0\tcellular energetics", "8_s0\t"]
 
 
 def test_compare(trained, capsys):
