@@ -25,7 +25,7 @@ class Run:
 
 
 class Callback:
-    """Is told what happens in a run, and changes nothing about it."""
+    """Is told what happens in a run."""
 
     def on_start(self, run: Run) -> None:
         """Called once, before the first step."""
