@@ -19,8 +19,8 @@ SIZE = (
     "fewer tokens, do not compare."
 )
 TASKS = (
-    "The paper's scores are means of three seeds, chosen on validation; a run here is one run. They "
-    "compare only where the examples are the official ones: 500 questions, 315 documents."
+    "The paper's scores are means of three seeds, chosen on validation; a run here is one run. "
+    "They compare only where the examples are the official ones: 500 questions, 315 documents."
 )
 
 
