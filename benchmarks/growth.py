@@ -6,7 +6,8 @@ One number of a small model is changed at a time. The table gives the time of a 
 token in it against the first row's, and what that would be if time went with the FLOPs that the
 paper's formula counts. On a CPU the step is fp32 and sparsity is SparseKernels' (every layer); on a
 GPU it is compiled bf16, and masks save nothing. Several processes share a batch through gloo (NCCL
-on GPUs), each with one thread on a CPU.
+on GPUs), each with one thread on a CPU. --processor_time takes what the (first) process worked,
+which on one thread (OMP_NUM_THREADS=1) is what an idle machine would take.
 """
 
 import argparse
@@ -88,8 +89,10 @@ def cases(axis: str, base: Case) -> list[tuple[str, Case]]:
     return found
 
 
-def step_seconds(case: Case, device_name: str, steps: int) -> float:
+def step_seconds(case: Case, arguments: argparse.Namespace) -> float:
     """The median time of a step in this process, together with the others of its run."""
+    device_name = arguments.device
+    clock = time.process_time if arguments.processor_time else time.perf_counter
     processes = started_processes()
     device = torch.device(device_name, processes.local_rank if device_name == "cuda" else None)
     join(processes, device)
@@ -121,10 +124,10 @@ def step_seconds(case: Case, device_name: str, steps: int) -> float:
     ids = torch.randint(case.vocab_size, (rows, case.length + 1), dtype=torch.int32)
     batch = Batch(ids[:, :-1], torch.ones_like(ids[:, 1:]), ids[:, 1:], 0, case.batch_size)
     times = []
-    for step in range(steps + 2):  # the first two warm up
-        start = time.perf_counter()
+    for step in range(arguments.steps + 2):  # the first two warm up
+        start = clock()
         engine.train([batch], step, step + 1, 1, lambda result: True)
-        times.append(time.perf_counter() - start)
+        times.append(clock() - start)
     leave()
     return statistics.median(times[2:])
 
@@ -134,6 +137,7 @@ def in_processes(case: Case, arguments: argparse.Namespace) -> float:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc_per_node", str(case.processes), str(Path(__file__))]
     command += ["--device", arguments.device, "--steps", str(arguments.steps), "--one_of_many"]
+    command += ["--processor_time"] * arguments.processor_time
     threads = {"OMP_NUM_THREADS": "1"} if arguments.device == "cpu" else {}
     done = subprocess.run(
         command, env=os.environ | threads, capture_output=True, text=True, check=False
@@ -148,11 +152,12 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--axis", choices=AXES, action="append", help="default: all")
     parser.add_argument("--steps", type=int, default=5, help="the median of so many")
+    parser.add_argument("--processor_time", action="store_true", help="not the clock on the wall")
     parser.add_argument("--one_of_many", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     base = ON_GPU if arguments.device == "cuda" else ON_CPU
     if arguments.one_of_many:
-        seconds = step_seconds(base, arguments.device, arguments.steps)
+        seconds = step_seconds(base, arguments)
         if started_processes().first:
             print(json.dumps(seconds))
         return
@@ -167,7 +172,7 @@ def main() -> None:
             if axis == "processes":
                 seconds = in_processes(case, arguments)
             else:
-                seconds = step_seconds(case, arguments.device, arguments.steps)
+                seconds = step_seconds(case, arguments)
             each = seconds / case.tokens
             first = first or (each, case.flops_per_token)
             by_flops = case.flops_per_token / first[1] / case.processes

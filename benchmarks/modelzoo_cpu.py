@@ -27,7 +27,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from machine import machine
+from machine import machine, processor_seconds
 
 ROOT = Path(__file__).parents[1]
 WARM_UP = 2  # steps that do not count
@@ -101,12 +101,6 @@ def write_inputs(folder: Path, arguments: argparse.Namespace) -> dict[str, Path]
         paths[name] = folder / f"{name}.yaml"
         paths[name].write_text(content)
     return paths
-
-
-def processor_seconds(process: int) -> float:
-    """What a process has used so far, with all its threads (Linux)."""
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def step_seconds(

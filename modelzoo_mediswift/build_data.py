@@ -17,6 +17,7 @@ from modelzoo_mediswift.errors import UserError
 
 
 def open_data(config: DataLoaderConfig, model: ModelConfig) -> SequenceSource:
+    """A dataloader's sequences. Raises UserError where they are longer than the model can read."""
     source = open_sequences(config.data_dir, config.max_sequence_length)
     if source.max_sequence_length > model.max_position_embeddings:
         raise UserError(
@@ -33,6 +34,7 @@ def refuse_shared_examples(fit: FitConfig) -> None:
 
 
 def loader_options(config: DataLoaderConfig, model: ModelConfig) -> dict[str, Any]:
+    """What training and evaluation loaders are told alike."""
     return {
         "vocab_size": model.vocab_size,
         "num_virtual_tokens": model.num_virtual_tokens,
@@ -51,6 +53,7 @@ def train_loader(
     group_window: int = 0,
     share: Share = WHOLE,
 ) -> TrainLoader:
+    """Batches for training; of several processes, this one's `share` of each."""
     return TrainLoader(
         source,
         config.batch_size,

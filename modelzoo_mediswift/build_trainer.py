@@ -64,6 +64,7 @@ class Parts:
 
 
 def fit_section(config: TrainerConfig) -> FitConfig:
+    """`trainer.fit`. Raises UserError where the file has none."""
     if config.fit is None:
         raise UserError("the configuration has no trainer.fit section, which training needs")
     return config.fit

@@ -24,6 +24,7 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: object) -> None:
+    """`write_whole` of `content` as indented JSON."""
     write_whole(path, json.dumps(content, indent=1) + "\n")
 
 

@@ -43,7 +43,7 @@ def add_fetch(stages: Any) -> None:
         default=list(PUBMED),
         choices=list(FILE_SETS),
         metavar="SET",
-        help=f"{', '.join(FILE_SETS)} (default: all)",
+        help=", ".join(FILE_SETS),
     )
     stage.add_argument("--base_url", default=NLM, help="NLM, any mirror of it, or a local folder")
     stage.add_argument(

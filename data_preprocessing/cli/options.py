@@ -17,6 +17,8 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter):
         none = action.default is None or action.default is False or action.default == []
         if none or "default" in (action.help or ""):
             return action.help
+        if isinstance(action.default, list):
+            return f"{action.help} (default: {' '.join(action.default)})"
         return super()._get_help_string(action)
 
 

@@ -135,10 +135,12 @@ def list_checkpoints(model_dir: Path) -> list[Path]:
 
 
 def newest_checkpoint(model_dir: Path) -> Path | None:
+    """The one of the highest step, if there is any."""
     return next(reversed(list_checkpoints(model_dir)), None)
 
 
 def step_path(model_dir: Path, step: int) -> Path:
+    """The folder of a step's checkpoint."""
     return model_dir / f"checkpoint_{step}"
 
 
@@ -160,6 +162,7 @@ def keep_newest(model_dir: Path, count: int, best: int | None = None) -> None:
 
 
 def file_sha256(path: Path) -> str:
+    """Of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

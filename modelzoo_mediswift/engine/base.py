@@ -26,6 +26,8 @@ class StepResult:
 
 @dataclass(frozen=True)
 class EvalResult:
+    """Means over a whole validation set."""
+
     loss: float  # nats per selected token
     accuracy: float  # share of selected tokens whose most likely prediction is right
     n_tokens: int  # selected tokens
@@ -45,6 +47,8 @@ class NonFiniteLoss(UserError):
 
 
 class Engine(Protocol):
+    """A model on a device, with what it takes to train it."""
+
     @property
     def description(self) -> str:
         """Device and arithmetic in a few words, for logs."""

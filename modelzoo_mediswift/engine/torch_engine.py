@@ -20,7 +20,7 @@ from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.model.gpt3 import GPT3
 from modelzoo_mediswift.model.loss import IGNORED
 from modelzoo_mediswift.model.tensors import load_tensors, unique_tensors
-from modelzoo_mediswift.optim.adamw import AdamW
+from modelzoo_mediswift.optim.adamw import MOMENTS, AdamW
 from modelzoo_mediswift.optim.schedules import Schedule
 from modelzoo_mediswift.sparsity.masking import Masking
 
@@ -248,7 +248,7 @@ class TorchEngine:
             targets = {
                 f"{name}.{moment}": parameter
                 for name, parameter in zip(optimizer.names, optimizer.parameters, strict=True)
-                for moment in ("exp_avg", "exp_avg_sq")
+                for moment in MOMENTS
             }
             try:
                 optimizer.load_state(all_laid_out_as(targets, state.optimizer))

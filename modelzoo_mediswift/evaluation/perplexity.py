@@ -16,6 +16,8 @@ Window = tuple[int, int, int]  # start, end, first token counted
 
 @dataclass(frozen=True)
 class Perplexity:
+    """How well one text was predicted."""
+
     num_tokens: int
     """Tokens predicted: all of the text's."""
     num_bytes: int

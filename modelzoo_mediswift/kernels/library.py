@@ -95,6 +95,7 @@ def load_library() -> Library:
 
 
 def is_available() -> bool:
+    """Whether `load_library` gives a library here."""
     try:
         load_library()
     except UserError:

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+MOMENTS = ("exp_avg", "exp_avg_sq")  # as PyTorch and the Cerebras library call them
+
 
 class AdamW:
     """Decoupled weight decay on matrices only: not on biases, not on LayerNorm.
@@ -71,8 +73,7 @@ class AdamW:
         if parameter not in self.moments:
             self.moments[parameter] = {
                 "step": torch.zeros((), device=parameter.device),
-                "exp_avg": torch.zeros_like(parameter),
-                "exp_avg_sq": torch.zeros_like(parameter),
+                **{moment: torch.zeros_like(parameter) for moment in MOMENTS},
             }
         return self.moments[parameter]
 
@@ -91,7 +92,7 @@ class AdamW:
     ) -> None:
         """Replace both moments, where there are any, by what `change` makes of them."""
         state = self.moments.get(parameter, {})
-        for moment in ("exp_avg", "exp_avg_sq"):
+        for moment in MOMENTS:
             if moment in state:
                 state[moment] = change(state[moment])
 
@@ -107,8 +108,7 @@ class AdamW:
         """Restore what `state` gave; KeyError names a parameter without moments."""
         for name, parameter in zip(self.names, self.parameters, strict=True):
             self.moments[parameter] = {
-                key: state[f"{name}.{key}"].to(parameter.device)
-                for key in ("step", "exp_avg", "exp_avg_sq")
+                key: state[f"{name}.{key}"].to(parameter.device) for key in ("step", *MOMENTS)
             }
 
 

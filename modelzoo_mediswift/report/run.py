@@ -51,6 +51,8 @@ class Level:
 
 @dataclass(frozen=True)
 class Run:
+    """A model_dir, as far as it could be read."""
+
     folder: Path
     name: str
     """Unlike that of any other run in the report."""
@@ -96,12 +98,17 @@ class Run:
         return self._plan("batch_size")
 
     @property
+    def sessions(self) -> list[Any]:
+        """What run_record.json says about each start of the run."""
+        sessions = self.record.get("sessions")
+        return sessions if isinstance(sessions, list) else []
+
+    @property
     def _recorded_steps(self) -> int:
         """Steps that run_record.json counts, those done twice twice."""
-        sessions = self.record.get("sessions")
         ends = [
             (integer(pick(session, "first_step")), integer(pick(session, "last_step")))
-            for session in (sessions if isinstance(sessions, list) else [])
+            for session in self.sessions
         ]
         return sum(last - first for first, last in ends if first is not None and last is not None)
 
@@ -117,8 +124,7 @@ class Run:
 
     def spent(self, key: str) -> float | None:
         """A number of run_record.json, summed over the run's starts."""
-        sessions = self.record.get("sessions")
-        values = [number(pick(s, key)) for s in sessions] if isinstance(sessions, list) else []
+        values = [number(pick(session, key)) for session in self.sessions]
         known = [value for value in values if value is not None]
         return sum(known) if known else None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from modelzoo_mediswift.report.document import Block, Folded, Paragraph, Section
 from modelzoo_mediswift.report.json_values import number, pick, text
@@ -46,15 +45,10 @@ def spent_section(runs: Sequence[Run]) -> Section | None:
     return Section("Run records", tuple(blocks))
 
 
-def _sessions(run: Run) -> list[Any]:
-    sessions = run.record.get("sessions")
-    return sessions if isinstance(sessions, list) else []
-
-
 def _energy(run: Run) -> str:
     """By source, over all starts."""
     sums: dict[str, float] = {}
-    for session in _sessions(run):
+    for session in run.sessions:
         joules = pick(session, "energy_joules")
         for source, value in joules.items() if isinstance(joules, dict) else ():
             sums[source] = sums.get(source, 0.0) + (number(value) or 0.0)
@@ -74,7 +68,7 @@ _SPENT: dict[str, Callable[[Run], str]] = {
     "FLOPs": lambda run: power(run.spent("flops")),
     "FLOPs if dense": lambda run: power(run.spent("flops_dense")),
     "Energy": _energy,
-    "Starts": lambda run: count(len(_sessions(run))),
+    "Starts": lambda run: count(len(run.sessions)),
 }
 _MADE_OF: dict[str, Callable[[Run], str]] = {
     "Data": _text("data_fingerprint"),

@@ -49,6 +49,8 @@ Outcomes = Mapping[Point, Outcome]
 
 @dataclass(frozen=True)
 class Grid:
+    """All combinations that a sweep may try."""
+
     batch_sizes: Sequence[int]
     learning_rates: Sequence[float]
     seeds: Sequence[int]

@@ -39,6 +39,8 @@ _INDEX = re.compile(r"(\d+)_s(\d+)")
 
 @dataclass(frozen=True)
 class Document:
+    """A PubMed abstract and its hallmarks."""
+
     text: str
     labels: tuple[str, ...]
     """In the order of `HALLMARKS`."""

@@ -64,6 +64,8 @@ class Cadence:
 
 
 class Trainer:
+    """One run: what the engine does, and when."""
+
     def __init__(
         self,
         engine: Engine,

@@ -55,7 +55,9 @@ def test_every_stage_explains_itself(stage: str, capsys: pytest.CaptureFixture[s
     with pytest.raises(SystemExit) as caught:
         main([stage, "--help"])
     assert caught.value.code == 0
-    assert f"data_preprocessing {stage}" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert f"data_preprocessing {stage}" in text
+    assert not any(f"(default: {empty}" in text for empty in ("None", "False", "["))
 
 
 def test_help_is_there_without_loading_any_stage() -> None:

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import random
+import resource
+import signal
 import subprocess
 import sys
 import tarfile
@@ -323,6 +325,42 @@ def test_killed_at_any_moment_and_started_again(server: Server, tmp_path: Path) 
     assert fetch(server, out)["failed"] == {}
     assert not any(path.startswith("PMC100") for path in server.asked())
     assert products(out) == products(tmp_path / "whole")
+
+
+def test_no_room(server: Server, tmp_path: Path) -> None:
+    add(server.root, 10_003, more=random.Random(0).randbytes(20_000).hex())
+    take_inventory(server.root, MONDAY)
+    command = [sys.executable, "-m", "data_preprocessing", "fetch_pmc", str(tmp_path / "out")]
+    done = subprocess.run(
+        [*command, "--base_url", server.url],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192)),
+    )
+    assert done.returncode == 2
+    assert "error: " in done.stderr.splitlines()[-1]
+    assert "File too large" in done.stderr.splitlines()[-1]
+    assert not list((tmp_path / "out").glob("*.tar.gz"))
+    assert fetch(server, tmp_path / "out")["articles"] == 6
+
+
+def test_interrupted(server: Server, tmp_path: Path) -> None:
+    for name in ("PMC10001.1", "PMC10003.1", "PMC19999.1"):
+        server.faults[f"{name}/{name}.xml"] = ["503"] * 99
+    command = [sys.executable, "-m", "data_preprocessing", "fetch_pmc", str(tmp_path / "out")]
+    with subprocess.Popen(
+        [*command, "--base_url", server.url],
+        stderr=subprocess.PIPE,
+        text=True,
+        # What a shell starts in the background ignores the signal, and so would this.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:
+        while process.poll() is None and not any(p[-4:] == ".xml" for p in server.asked()):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=20)  # though it had minutes to wait
+    assert process.returncode == 130
+    assert told.splitlines()[-1] == "interrupted; nothing half-written was kept"
 
 
 def test_stopped_by_too_many_failures(server: Server, tmp_path: Path) -> None:

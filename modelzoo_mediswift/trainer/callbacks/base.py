@@ -25,6 +25,8 @@ class Run:
 
 
 class Callback:
+    """Is told what happens in a run."""
+
     def on_start(self, run: Run) -> None:
         """Called once, before the first step."""
 
