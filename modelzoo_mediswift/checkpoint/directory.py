@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
+from modelzoo_mediswift.checkpoint.tensor_file import write_tensors
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.whole_files import flush
 
@@ -55,11 +56,11 @@ def save_checkpoint(checkpoint: Checkpoint, model_dir: Path) -> Path:
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
-        save_file(checkpoint.model, temporary / MODEL_FILE)
-        save_file(checkpoint.training, temporary / TRAINING_FILE)
-    except SafetensorError as error:  # a full disk, for one
+        write_tensors(temporary / MODEL_FILE, checkpoint.model)
+        write_tensors(temporary / TRAINING_FILE, checkpoint.training)
+    except UserError:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise UserError(f"{final}: cannot be written ({error})") from error
+        raise
     meta = {
         "format_version": FORMAT_VERSION,
         "step": checkpoint.step,

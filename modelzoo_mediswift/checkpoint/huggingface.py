@@ -22,11 +22,12 @@ from typing import Any
 import torch
 import yaml
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from modelzoo_mediswift.checkpoint.densify import PROMPT, split_masks
 from modelzoo_mediswift.checkpoint.directory import Checkpoint
+from modelzoo_mediswift.checkpoint.tensor_file import write_tensors
 from modelzoo_mediswift.config.load import parse_config
 from modelzoo_mediswift.config.model import ModelConfig
 from modelzoo_mediswift.errors import UserError
@@ -133,10 +134,7 @@ def write_weights(folder: Path, checkpoint: Checkpoint, origin: Path, eos_id: in
     """Weights, configurations and what an import needs, into an existing folder."""
     model = parse_config(checkpoint.config, str(origin)).init.model
     tensors = {name: tensor.float() for name, tensor in to_gpt2(checkpoint.model, origin).items()}
-    try:
-        save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
-    except SafetensorError as error:  # a full disk, for one
-        raise UserError(f"{folder / WEIGHTS_FILE}: cannot be written ({error})") from error
+    write_tensors(folder / WEIGHTS_FILE, tensors, metadata={"format": "pt"})
     virtual = range(model.vocab_size, model.vocab_size + model.num_virtual_tokens)
     generation: dict[str, Any] = {
         "bos_token_id": eos_id,

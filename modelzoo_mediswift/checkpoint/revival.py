@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
+from modelzoo_mediswift.checkpoint.tensor_file import write_tensors
 from modelzoo_mediswift.model.gpt3 import GPT3
 from modelzoo_mediswift.model.tensors import unique_tensors
 from modelzoo_mediswift.sparsity.masks import parameter_generator
@@ -74,7 +75,7 @@ class Revival:
         if self.revived:
             model_dir.mkdir(parents=True, exist_ok=True)
             packed = {n: torch.from_numpy(_pack(places)) for n, places in self.revived.items()}
-            save_file(packed, model_dir / REVIVED_FILE)
+            write_tensors(model_dir / REVIVED_FILE, packed)
 
 
 def _pack(places: Tensor) -> np.ndarray:

@@ -132,6 +132,12 @@ def _run_stages(
         return _run_one(arguments, recipe.start_from(stages[arguments.stage - 1].config, before))
     if arguments.mode != "train":
         raise UserError(f"--mode {arguments.mode} is for one stage of a recipe (--stage)")
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if processes > 1:
+        raise UserError(
+            f"torchrun started {processes} processes, but a recipe runs in one, which labels and "
+            "chooses between its stages; run it without torchrun, or one stage (--stage)"
+        )
     backend = stages[0].config.init.backend
     if arguments.device == "CSX" and (backend.validate_only or backend.compile_only):
         chosen = [stage.number for stage in stages if stage.name not in arguments.skip_stage]

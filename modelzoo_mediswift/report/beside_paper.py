@@ -18,7 +18,10 @@ SIZE = (
     "paper counts; the other models' are all their parameters. Losses on other data, or after "
     "fewer tokens, do not compare."
 )
-TASKS = "The paper's scores are means of three seeds, chosen on validation; a run here is one run."
+TASKS = (
+    "The paper's scores are means of three seeds, chosen on validation; a run here is one run. "
+    "They compare only where the examples are the official ones: 500 questions, 315 documents."
+)
 
 
 def beside_section(runs: Sequence[Run]) -> Section | None:
@@ -105,7 +108,7 @@ def _task(
         (
             run.name,
             OURS,
-            f"by {score.how}",
+            f"by {score.how}, {score.num_examples} examples",
             count(pretrained_weights(run, runs)),
             percent(score.headline, 2),
             interval(score),

@@ -10,6 +10,8 @@ from modelzoo_mediswift.report.document import Figure, Series
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Plot
+    from matplotlib.transforms import Bbox
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart, in shades for light and dark
 # pages, and a few more.
@@ -20,6 +22,10 @@ COLOURS = (
 FOREGROUND = "#010203"  # no other colour in a plot; becomes the page's own
 SIZE = (5.0, 2.8)  # inches of 72 points
 SCATTER_SIZE = (5.0, 4.4)
+PLACES = (  # of a name beside its point: points to the right and up, and which end is at it
+    *(((4, 3), "left"), ((4, -4), "left"), ((-4, 3), "right"), ((-4, -4), "right")),
+    *(((0, 7), "center"), ((0, -7), "center"), ((8, 9), "left"), ((8, -10), "left")),
+)
 STYLE: Any = {  # matplotlib's stubs take literal keys alone
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -55,6 +61,7 @@ def draw(figure: Figure, key: str) -> str:
         FigureCanvasSVG(plot)
         axes = plot.add_subplot()
         _plot(axes, figure)
+        _name_points(plot, axes, figure)
         buffer = io.StringIO()
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         plot.savefig(buffer, format="svg", transparent=True, metadata=nothing)
@@ -93,8 +100,39 @@ def _scatter(axes: Axes, series: Series) -> None:
     marker = "D" if series.dashed else "o"
     shade = colour(series.colour)
     axes.plot(series.x, series.y, color=shade, linestyle="", marker=marker, markersize=5)
-    for x, y, label in zip(series.x, series.y, series.labels, strict=False):
-        axes.annotate(label, (x, y), (4, 3), textcoords="offset points", fontsize=5)
+
+
+def _name_points(plot: Plot, axes: Axes, figure: Figure) -> None:
+    """Write each point's name beside it, in the first place where it covers no other name or point.
+
+    A name that finds no place is left out: the table above the figure has them all.
+    """
+    plot.draw_without_rendering()
+    renderer = plot._get_renderer()  # type: ignore[attr-defined]
+    points = [xy for s in figure.series for xy in zip(s.x, s.y, strict=True)]
+    taken = [_around(axes.transData.transform(point)) for point in points]
+    for series in figure.series:
+        for x, y, label in zip(series.x, series.y, series.labels, strict=False):
+            for offset, aligned in PLACES:
+                name = axes.annotate(
+                    label, (x, y), offset, textcoords="offset points", fontsize=5.5,
+                    ha=aligned, va="center", annotation_clip=False,
+                )  # fmt: skip
+                name.set_in_layout(False)
+                box = name.get_window_extent(renderer)
+                inside = axes.bbox.x0 <= box.x0 and box.x1 <= axes.figure.bbox.x1
+                if inside and not box.count_overlaps(taken):
+                    taken.append(box)
+                    break
+                name.remove()
+
+
+def _around(centre: Any) -> Bbox:
+    """The box of a point's mark on the drawing."""
+    from matplotlib.transforms import Bbox
+
+    x, y = centre
+    return Bbox.from_extents(x - 2, y - 2, x + 2, y + 2)
 
 
 def _nothing(value: float, position: float) -> str:

@@ -24,3 +24,9 @@ def test_a_checkpoint_that_does_not_fit_leaves_the_others_alone(tmp_path):
     assert isinstance(error.value, UserError)
     assert [p.name for p in list_checkpoints(tmp_path)] == ["checkpoint_1"]
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint_1"]
+
+
+def test_a_checkpoint_is_as_readable_as_its_folder(tmp_path):
+    written = save_checkpoint(Checkpoint(1, {"w": torch.zeros(4)}), tmp_path)
+    wanted = written.stat().st_mode & 0o666
+    assert {path.stat().st_mode & 0o777 for path in written.iterdir()} == {wanted}

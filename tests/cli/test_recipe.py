@@ -118,6 +118,15 @@ def test_stages_can_be_skipped_and_run_alone(files, capsys):
         assert message in capsys.readouterr().err
 
 
+def test_many_processes_are_refused(files, capsys, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(FLAGS) == 2
+    errors = [e for e in capsys.readouterr().err.splitlines() if e.startswith("error")]
+    assert len(errors) == 1
+    assert "torchrun started 2 processes, but a recipe runs in one" in errors[0]
+    assert not Path("recipe").exists()
+
+
 def test_the_prompt_alone_can_be_trained(files):
     text = Path("recipe.yaml").read_text()
     only = "          - TrainOnly: {param_filter: prompt_embedding.weight}\n"
