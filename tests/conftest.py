@@ -31,10 +31,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def real_data() -> Path:
     """The folder of real PubMed, PMC and PubMedQA files."""
     folder = os.environ.get("MEDISWIFT_REAL_DATA")
-    path = Path(folder) if folder else Path(__file__).parents[2] / "shared" / "data"
-    if not path.is_dir():
+    if not folder:
         pytest.skip("no real data: set MEDISWIFT_REAL_DATA to its folder")
-    return path
+    return Path(folder)
 
 
 @pytest.fixture

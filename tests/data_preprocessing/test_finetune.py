@@ -150,6 +150,23 @@ def test_every_label_has_the_same_source(inputs: tuple[Path, Path], tmp_path: Pa
     assert len(forms) == 1
 
 
+def test_sentences_of_two_files_are_different_examples(
+    inputs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "hoc").mkdir()
+    for name, sentences in (("train", 20), ("test", 10)):
+        lines = [f"the cells of {name} {i}\tempty\n" for i in range(sentences)]
+        (tmp_path / "hoc" / f"{name}.tsv").write_text("".join(lines))
+    done = finetune_task(
+        "hoc_sentence", tmp_path / "hoc", inputs[1], tmp_path / "out", max_sequence_length=64
+    )
+    assert {split: params["n_examples"] for split, params in done.items()} == {
+        "train": 18,
+        "validation": 2,
+        "test": 10,
+    }
+
+
 def test_layout_is_chosen_and_recorded(inputs: tuple[Path, Path], tmp_path: Path) -> None:
     done = finetune_task(
         "pubmedqa",

@@ -146,7 +146,7 @@ def test_sentences(tmp_path: Path) -> None:
     (tmp_path / "test.tsv").write_text(test)
     task = HocSentences()
     (one,) = task.read(tmp_path, "test")
-    assert (one.id, one.label) == ("000001", "cellular energetics|resisting cell death")
+    assert (one.id, one.label) == ("test-000001", "cellular energetics|resisting cell death")
     validation, train = task.read(tmp_path, "validation"), task.read(tmp_path, "train")
     assert [e.id for e in validation] == ["000001", "000011"]
     assert len({e.id for e in train} | {e.id for e in validation}) == len(train) + 2 == 20
