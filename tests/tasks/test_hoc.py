@@ -148,7 +148,7 @@ def test_sentences(tmp_path: Path) -> None:
     (one,) = task.read(tmp_path, "test")
     assert (one.id, one.label) == ("test-000001", "cellular energetics|resisting cell death")
     validation, train = task.read(tmp_path, "validation"), task.read(tmp_path, "train")
-    assert [e.id for e in validation] == ["000001", "000011"]
+    assert [e.id for e in validation] == ["train-000001", "train-000011"]
     assert len({e.id for e in train} | {e.id for e in validation}) == len(train) + 2 == 20
     assert {e.label for e in train} >= {"empty", "inducing angiogenesis"}
     (tmp_path / "valid.tsv").write_text(test)
