@@ -61,8 +61,12 @@ def model_card(
     origin: Path,
     scores: Sequence[str] = (),
     record: Mapping[str, Any] | None = None,
+    earlier: Sequence[Mapping[str, Any]] = (),
 ) -> str:
-    """Markdown; `scores` are lines about evaluations, one each, `record` is run_record.json."""
+    """Markdown; `scores` are lines about evaluations, one each, `record` is run_record.json.
+
+    `earlier` are the records of the run that this one started from, of the one before it and so on.
+    """
     title = f"{origin.parent.name or 'mediswift'}, step {checkpoint.step:,}"
     parts = [
         f"---\nlanguage: en\nlibrary_name: transformers\npipeline_tag: text-generation\n---\n\n"
@@ -77,8 +81,15 @@ def model_card(
     parts += [
         "## Model\n\n" + _table(_model_facts(checkpoint, model)),
         "## Data it was last trained on\n\n" + _table(_data_facts(checkpoint.data)),
-        "## Run\n\n" + _table(_run_facts(checkpoint, record or {})),
+        "## Run\n\n"
+        + _table(
+            {"step": f"{checkpoint.step:,}", **checkpoint.versions, **_run_facts(record or {})}
+        ),
     ]
+    for before in earlier:
+        facts = _masks_facts(before) | _data_facts(before.get("data") or {})
+        title = f"## Before that: {before.get('name', 'a run')}"
+        parts.append(f"{title}\n\n" + _table(facts | _run_facts(before)))
     if scores:
         parts.append("## Scores\n\n" + "\n".join(f"- {line}" for line in scores))
     else:
@@ -118,16 +129,27 @@ def _model_facts(checkpoint: Checkpoint, model: ModelConfig) -> dict[str, str]:
     if masks:
         total = sum(mask.numel() for mask in masks.values())
         zeros = total - sum(int(mask.sum()) for mask in masks.values())
-        facts["masked"] = (
-            f"{zeros:,} of {total:,} weights in {len(masks)} matrices ({zeros / total:.1%}); "
-            "exactly zero here"
-        )
+        facts["masked"] = f"{_zeros_text(zeros, total, len(masks))}; exactly zero here"
     return facts
 
 
-def _run_facts(checkpoint: Checkpoint, record: Mapping[str, Any]) -> dict[str, str]:
-    """Of the run record, what a reader of the card asks for; the sums are over all starts."""
-    facts = {"step": f"{checkpoint.step:,}", **checkpoint.versions}
+def _masks_facts(record: Mapping[str, Any]) -> dict[str, str]:
+    """Of a run record that lists its masked matrices."""
+    matrices = record.get("sparsity") or []
+    if not matrices:
+        return {"masked": "nothing"}
+    total = sum(matrix["total"] for matrix in matrices)
+    zeros = total - sum(matrix["kept"] for matrix in matrices)
+    return {"masked": _zeros_text(zeros, total, len(matrices))}
+
+
+def _zeros_text(zeros: int, total: int, matrices: int) -> str:
+    return f"{zeros:,} of {total:,} weights in {matrices} matrices ({zeros / total:.1%})"
+
+
+def _run_facts(record: Mapping[str, Any]) -> dict[str, str]:
+    """Of a run record, what a reader of the card asks for; the sums are over all starts."""
+    facts = {}
     for key in ("device", "seed", "started_from", "masks_sha256", "data_fingerprint"):
         if record.get(key) is not None:
             facts[key.replace("_", " ")] = str(record[key])

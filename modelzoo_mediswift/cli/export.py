@@ -77,12 +77,14 @@ def run_export(arguments: argparse.Namespace) -> int:
     write_whole(temporary / "tokenizer.json", tokens)
     for name, settings in tokenizer_settings(model.max_position_embeddings).items():
         write_json(temporary / name, settings)
+    record = _record(arguments.checkpoint)
     card = model_card(
         checkpoint,
         model,
         arguments.checkpoint,
         _scores(arguments.checkpoint),
-        _record(arguments.checkpoint),
+        record,
+        _earlier(record),
     )
     write_whole(temporary / "README.md", card)
     flush(temporary)
@@ -151,3 +153,15 @@ def _record(checkpoint: Path) -> dict[str, Any]:
         return parse_object((checkpoint.parent / "run_record.json").read_bytes())
     except (OSError, ValueError):
         return {}
+
+
+def _earlier(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """The records of the runs that led to a run, the last first, as far as they are there."""
+    found: list[dict[str, Any]] = []
+    seen: set[str] = set()
+    while (start := record.get("started_from")) and start not in seen:
+        seen.add(start)
+        record = _record(Path(start))
+        if record:
+            found.append(record)
+    return found

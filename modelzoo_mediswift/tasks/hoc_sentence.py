@@ -47,8 +47,8 @@ class HocSentences:
 
     def read(self, path: Path, split: str) -> list[Example]:
         """The sentences of a split from a folder with ``train.tsv``, ``test.tsv`` and perhaps
-        ``valid.tsv``: a sentence, a tab, labels joined by `|`. Ids are the file's name and the line's
-        number.
+        ``valid.tsv``: a sentence, a tab, labels joined by `|`. Ids are the file's name and the
+        line's number.
 
         Raises UserError for malformed files and for the same file as valid and test.
         """
@@ -83,7 +83,9 @@ class HocSentences:
                 )
             label = "|".join(name for name in LABELS if name in said)
             source = self.source_form.format(text=" ".join(text.split()))
-            found.append(Example(f"{file.stem}-{number:06}", source, self.target_text(label), label))
+            found.append(
+                Example(f"{file.stem}-{number:06}", source, self.target_text(label), label)
+            )
         if not found:
             raise UserError(f"{file}: no sentences in it")
         return found

@@ -237,6 +237,15 @@ def test_the_card_holds_scores_and_the_run_record(tmp_path):
     )
     session = {"wall_seconds": 10.5, "tokens": 2000, "flops": 1.5e9, "energy_joules": {"NVML": 7.0}}
     record = {"seed": 3, "masks_sha256": "ab", "revived_weights": 9216}
+    record["started_from"] = str(tmp_path / "sparse" / "checkpoint_9")
+    before = {
+        "name": "sparse",
+        "data": {"n_tokens": 77},
+        "sparsity": [{"name": "a", "kept": 1, "total": 4}],
+        "started_from": record["started_from"],  # no run starts from itself, but a file may say so
+    }
+    (tmp_path / "sparse").mkdir()
+    (tmp_path / "sparse" / "run_record.json").write_text(json.dumps(before))
     (path.parent / "run_record.json").write_text(
         json.dumps({**record, "sessions": [session, session]})
     )
@@ -252,8 +261,12 @@ def test_the_card_holds_scores_and_the_run_record(tmp_path):
         "| tokens | 4,000 |",
         "| flops | 3e+09 |",
         "| energy, NVML | 14 J |",
+        "## Before that: sparse\n",
+        "| masked | 3 of 4 weights in 1 matrices (75.0%) |",
+        "| n tokens | 77 |",
     ):
         assert line in card
+    assert card.count("## Before that") == 1
 
 
 def test_the_card_says_where_the_prompt_stands(tmp_path):
