@@ -68,7 +68,7 @@ def test_grids_of_the_paper(name: str) -> None:
 
 def test_every_sweep_varies_a_file_that_is_there() -> None:
     paths = sorted((PARAMS / "sweeps").glob("*.yaml"))
-    assert len(paths) == 3
+    assert paths
     for path in paths:
         sweep = load_sweep(path)
         config = load_stages(PARAMS.parent / sweep.params)[(sweep.stage or 1) - 1]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed.fsdp
 
 from modelzoo_mediswift.checkpoint.directory import load_checkpoint
 from modelzoo_mediswift.cli.run import main
@@ -75,6 +76,9 @@ def assert_same_run(one: str, other: str, step: int = 20) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(
+    not hasattr(torch.distributed.fsdp, "fully_shard"), reason="shares need torch 2.6"
+)
 def test_copies_and_shares_make_the_run_of_one_process_and_resume_in_another_number(run_files):
     plain, shared, rigl = variant("plain"), variant("shared", SHARDED), variant("rigl", RIGL)
     refused = variant("refused", SHARDED, RIGL)

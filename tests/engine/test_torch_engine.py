@@ -191,6 +191,9 @@ def test_rigl_sees_the_gradient_of_the_whole_batch():
         assert a.mask.equal(b.mask)
 
 
+@pytest.mark.skipif(
+    torch.__version__.startswith("2.4."), reason="torch 2.4 has no fused AdamW without values"
+)
 @pytest.mark.parametrize("density", [1.0, 0.3])
 def test_between_logging_steps_the_host_does_not_wait_for_the_device(density, monkeypatch):
     """Tensors on the meta device have no values, so reading one raises."""
