@@ -8,6 +8,7 @@ from modelzoo_mediswift.build_model import build_device, build_schedule
 from modelzoo_mediswift.config.callbacks import SparseKernels
 from modelzoo_mediswift.config.trainer import InitConfig, TrainerConfig
 from modelzoo_mediswift.data.batch import Share
+from modelzoo_mediswift.engine.freed_memory import keep_freed_memory
 from modelzoo_mediswift.engine.parallel import distribute
 from modelzoo_mediswift.engine.precision import autocast_dtype
 from modelzoo_mediswift.engine.processes import Processes, join, started_processes
@@ -33,6 +34,8 @@ def meet(init: InitConfig, device_name: str) -> tuple[Processes, torch.device]:
             "`torchrun --nproc_per_node N run.py ...`"
         )
     device = build_device(device_name, processes.local_rank if processes.many else None)
+    if device.type == "cpu":
+        keep_freed_memory()
     join(processes, device)
     return processes, device
 

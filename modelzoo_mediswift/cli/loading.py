@@ -28,8 +28,11 @@ def load_model(path: Path, device: str, precision: str = "float32") -> tuple[GPT
     from modelzoo_mediswift.checkpoint.densify import load_dense
     from modelzoo_mediswift.checkpoint.directory import load_checkpoint
     from modelzoo_mediswift.config.load import parse_config
+    from modelzoo_mediswift.engine.freed_memory import keep_freed_memory
     from modelzoo_mediswift.model.packed import pack_linear_layers
 
+    if device == "CPU":
+        keep_freed_memory()
     checkpoint = load_checkpoint(path)
     config = parse_config(checkpoint.config, str(path / "meta.json"))
     model = build_model(config.init.model, seed=0)

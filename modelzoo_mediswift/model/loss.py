@@ -142,15 +142,16 @@ def _chunk(
         logits[:, n_words:] = -torch.inf
     counts = target != IGNORED
     index = target.clamp(min=0).unsqueeze(-1)  # (n, 1)
-    log_sum = logits.logsumexp(-1, keepdim=True)
-    entropy = (log_sum - logits.gather(-1, index)).squeeze(-1)
+    log_probabilities = logits.log_softmax(-1)
+    entropy = -log_probabilities.gather(-1, index).squeeze(-1)
     loss = (entropy * counts).sum()
     right = torch.zeros((), dtype=torch.int64, device=hidden.device)
     if count_right:
         right = ((logits.argmax(-1) == target) & counts).sum()
     if weight_gradient is None:
         return loss, right, None
-    gradient = _by_logits(logits, log_sum, index, counts.unsqueeze(-1)).to(words.dtype)
+    del logits  # as large as all else together
+    gradient = _by_logits(log_probabilities, index, counts.unsqueeze(-1)).to(words.dtype)
     if words.dtype == weight_gradient.dtype:
         weight_gradient.addmm_(gradient.t(), inputs)
     else:
@@ -158,11 +159,11 @@ def _chunk(
     return loss, right, (gradient @ words).to(hidden.dtype)
 
 
-def _by_logits(logits: Tensor, log_sum: Tensor, index: Tensor, counts: Tensor) -> Tensor:
+def _by_logits(log_probabilities: Tensor, index: Tensor, counts: Tensor) -> Tensor:
     """The loss' gradient by the logits: the probabilities, less one at the target."""
     if torch.compiler.is_compiling():  # one kernel reads the logits and writes this
-        words = torch.arange(logits.shape[-1], device=logits.device)
-        return ((logits - log_sum).exp() - (words == index).float()) * counts
-    gradient = logits.sub_(log_sum).exp_()
+        words = torch.arange(log_probabilities.shape[-1], device=index.device)
+        return (log_probabilities.exp() - (words == index).float()) * counts
+    gradient = log_probabilities.exp_()
     gradient.scatter_add_(-1, index, gradient.new_full(index.shape, -1.0))
     return gradient.mul_(counts)
