@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as F
 
 from modelzoo_mediswift.data.batch import Batch
+from modelzoo_mediswift.engine.freed_memory import keep_freed_memory
 from modelzoo_mediswift.engine.sparse_layers import SparseLayers, always, prepare_model
 from modelzoo_mediswift.engine.torch_engine import TorchEngine, Update
 from modelzoo_mediswift.kernels.library import load_library
@@ -221,6 +222,7 @@ def main() -> None:
     parser.add_argument("--processor_time", action="store_true")
     arguments = parser.parse_args()
     torch.manual_seed(0)
+    keep_freed_memory()  # as every run does
     print(
         f"{processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}, "
         f"kernels: {load_library().description}"
