@@ -14,10 +14,12 @@ from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.tasks.layout import LAYOUT_KEY, POSITIONS
 from modelzoo_mediswift.tasks.pubmedqa import PubMedQA
 from modelzoo_mediswift.tasks.pubmedqa_files import LABELLING_FILE, load_records, with_context
-from modelzoo_mediswift.whole_files import read_json, write_json
+from modelzoo_mediswift.whole_files import read_json, write_json, write_whole
 
 ANSWERS_FILE = "answers.jsonl"
 LABELS_FILE = "pqau_labels.json"
+PART = 1024
+"""Questions that are done as a whole or again: in the same batches the same bits come out."""
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -90,21 +92,35 @@ def label_questions(
     answers = _take_up(output, facts)
     task = PubMedQA()
     # The label in a record that is still to be labelled goes into its target alone, unread.
-    open_examples = [
+    examples = [
         task.example(pmid, {**record, "final_decision": task.labels[0]})
         for pmid, record in records.items()
-        if pmid not in answers
     ]
+    parts = [examples[start : start + PART] for start in range(0, len(examples), PART)]
+    open_parts = [part for part in parts if any(e.id not in answers for e in part)]
+    for part in open_parts:
+        for example in part:
+            answers.pop(example.id, None)
     size = batch_size or (32 if device == "GPU" else 4)
     position = (checkpoint.data.get(LAYOUT_KEY) or {}).get("prompt_position", POSITIONS[0])
-    found = pseudo_labels(model, task, open_examples, text, size, position)
-    with (output / ANSWERS_FILE).open("a", encoding="utf-8") as file:
-        progress = tqdm(found, "label", len(open_examples), unit="question", disable=None)
-        for answer in progress:
-            answers[answer.id] = answer.label, answer.confidence
-            file.write(json.dumps([answer.id, answer.label, answer.confidence]) + "\n")
-            file.flush()
+    lines = [_line(pmid, *answer) for pmid, answer in answers.items()]
+    write_whole(output / ANSWERS_FILE, "".join(lines))
+    count = sum(map(len, open_parts))
+    with (
+        (output / ANSWERS_FILE).open("a", encoding="utf-8") as file,
+        tqdm(None, "label", count, unit="question", disable=None) as progress,
+    ):
+        for part in open_parts:
+            for answer in pseudo_labels(model, task, part, text, size, position):
+                answers[answer.id] = answer.label, answer.confidence
+                file.write(_line(answer.id, answer.label, answer.confidence))
+                file.flush()
+                progress.update()
     return _write_labels(output, facts, list(records), answers, min_confidence)
+
+
+def _line(pmid: str, label: str, confidence: float) -> str:
+    return json.dumps([pmid, label, confidence]) + "\n"
 
 
 def _take_up(output: Path, facts: dict[str, Any]) -> dict[str, tuple[str, float]]:
@@ -124,9 +140,7 @@ def _take_up(output: Path, facts: dict[str, Any]) -> dict[str, tuple[str, float]
             )
     answers: dict[str, tuple[str, float]] = {}
     if answers_path.is_file():
-        whole, _, cut_short = answers_path.read_bytes().rpartition(b"\n")
-        if cut_short:  # by a kill in the middle of a line
-            answers_path.write_bytes(whole + b"\n" if whole else b"")
+        whole, _, _ = answers_path.read_bytes().rpartition(b"\n")  # a kill may cut a line short
         for line in whole.splitlines():
             pmid, label, confidence = json.loads(line)
             answers[pmid] = label, confidence
