@@ -222,9 +222,11 @@ def _evaluate(arguments: argparse.Namespace, config: TrainerConfig) -> int:
 
     for path in _checkpoints(arguments, config):
         if arguments.device == "CSX":
-            trainer, validation = build_csx.build_validate(config, path)
+            trainer, validation = build_csx.build_validate(config, path, arguments.mode)
         else:
-            trainer, validation = build.build_validate(config, arguments.device, path)
+            trainer, validation = build.build_validate(
+                config, arguments.device, path, arguments.mode
+            )
         _say(f"evaluating {path or 'the initial weights'}")
         for name, result in trainer.validate(validation).items():
             if _speaks():
