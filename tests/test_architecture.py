@@ -12,7 +12,14 @@ PROJECT = ("modelzoo_mediswift", "data_preprocessing")
 
 FREE = {"errors", "whole_files"}  # every module may use them
 PARTS = {"config", "model", "sparsity", "data", "optim", "tasks", "plan", "report", "kernels"}
-BUILD_PARTS = {"build_model", "build_data", "build_start", "build_engine", "build_trainer"}
+BUILD_PARTS = {
+    "build_model",
+    "build_data",
+    "build_start",
+    "build_length",
+    "build_engine",
+    "build_trainer",
+}
 MAY_IMPORT = {
     **{part: set() for part in PARTS},
     "engine": PARTS,
@@ -23,7 +30,8 @@ MAY_IMPORT = {
     "build_data": PARTS | {"build_model"},
     "build_engine": PARTS | {"engine", "build_model"},
     "build_start": PARTS | {"engine", "checkpoint", "trainer"},
-    "build_trainer": PARTS | {"engine", "checkpoint", "trainer"} | {"build_data", "build_start"},
+    "build_length": PARTS | {"trainer"},
+    "build_trainer": PARTS | {"engine", "checkpoint", "trainer", "build_start", "build_length"},
     "build": PARTS | {"engine", "checkpoint", "trainer"} | BUILD_PARTS,
     "cerebras": PARTS | {"engine"},
     "build_csx": PARTS | {"engine", "checkpoint", "trainer", "cerebras"} | BUILD_PARTS,
