@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PROJECT = ("modelzoo_mediswift", "data_preprocessing")
 
-FREE = {"errors", "whole_files"}  # every module may use them
+FREE = {"errors", "whole_files", "help_format"}  # every module may use them
 PARTS = {"config", "model", "sparsity", "data", "optim", "tasks", "plan", "report", "kernels"}
 BUILD_PARTS = {
     "build_model",
@@ -79,6 +79,7 @@ def test_data_preprocessing_uses_the_data_contract_and_the_tasks_only():
         "modelzoo_mediswift.data.hdf5",
         "modelzoo_mediswift.tasks",
         "modelzoo_mediswift.errors",
+        "modelzoo_mediswift.help_format",
     )
     for path in sources(ROOT / "data_preprocessing"):
         for name in imports(path):
