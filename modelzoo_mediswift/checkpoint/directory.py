@@ -33,6 +33,7 @@ MODEL_FILE = "model.safetensors"
 TRAINING_FILE = "training.safetensors"
 META_FILE = "meta.json"
 _NAME = re.compile(r"checkpoint_(\d+)")
+_META_TYPES = {"step": int, "loader": dict, "data": dict, "config": str, "versions": dict}
 
 
 @dataclass
@@ -103,7 +104,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             raise DamagedCheckpoint(path, f"{name} does not have the SHA-256 that meta.json names")
     try:
         return Checkpoint(
-            step=int(meta["step"]),
+            step=meta["step"],
             model=load_file(path / MODEL_FILE),
             training=load_file(path / TRAINING_FILE),
             loader=meta["loader"],
@@ -112,7 +113,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             versions=meta["versions"],
             sha256=hashes[MODEL_FILE],
         )
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, ValueError) as error:
         raise DamagedCheckpoint(path, str(error)) from error
 
 
@@ -181,4 +182,7 @@ def _read_meta(path: Path) -> Mapping[str, Any]:
     version = meta.get("format_version")
     if version != FORMAT_VERSION:
         raise UserError(f"{path}: checkpoint format {version}, this version reads {FORMAT_VERSION}")
+    for key, kind in _META_TYPES.items():
+        if not isinstance(meta.get(key), kind):
+            raise DamagedCheckpoint(path, f"{META_FILE}: {key} is {meta.get(key)!r}")
     return meta

@@ -97,6 +97,19 @@ def test_damaged_meta(tmp_path, text):
         load_checkpoint(path)
 
 
+@pytest.mark.parametrize(
+    "change", [{"data": None}, {"loader": 3}, {"config": None}, {"step": "10"}, {"versions": []}]
+)
+def test_meta_of_other_types(tmp_path, change):
+    path = save_checkpoint(checkpoint(10), tmp_path)
+    meta = json.loads((path / "meta.json").read_text())
+    (path / "meta.json").write_text(json.dumps(meta | change))
+    with pytest.raises(
+        UserError, match=rf"damaged checkpoint: meta\.json: {next(iter(change))} is"
+    ):
+        load_checkpoint(path)
+
+
 def test_other_formats_and_missing_directories(tmp_path):
     path = save_checkpoint(checkpoint(10), tmp_path)
     meta = json.loads((path / "meta.json").read_text())
