@@ -32,6 +32,8 @@ FORMAT_VERSION = 1
 MODEL_FILE = "model.safetensors"
 TRAINING_FILE = "training.safetensors"
 META_FILE = "meta.json"
+META_KINDS = {"step": int, "loader": dict, "data": dict, "versions": dict, "config": str}
+"""What meta.json says beside the format and the hashes."""
 _NAME = re.compile(r"checkpoint_(\d+)")
 
 
@@ -103,13 +105,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
             raise DamagedCheckpoint(path, f"{name} does not have the SHA-256 that meta.json names")
     try:
         return Checkpoint(
-            step=int(meta["step"]),
+            step=meta["step"],
             model=load_file(path / MODEL_FILE),
             training=load_file(path / TRAINING_FILE),
             loader=meta["loader"],
             data=meta["data"],
             config=meta["config"],
-            versions=meta["versions"],
+            versions={name: str(version) for name, version in meta["versions"].items()},
             sha256=hashes[MODEL_FILE],
         )
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
@@ -174,11 +176,14 @@ def _read_meta(path: Path) -> Mapping[str, Any]:
         meta = json.loads((path / META_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{path}: not a checkpoint ({META_FILE} is missing)") from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise DamagedCheckpoint(path, f"{META_FILE}: {error}") from error
     if not isinstance(meta, dict) or not isinstance(meta.get("sha256"), dict):
         raise DamagedCheckpoint(path, f"{META_FILE} lacks the files' SHA-256")
     version = meta.get("format_version")
     if version != FORMAT_VERSION:
         raise UserError(f"{path}: checkpoint format {version}, this version reads {FORMAT_VERSION}")
+    for name, kind in META_KINDS.items():
+        if not isinstance(meta.get(name), kind):
+            raise DamagedCheckpoint(path, f"{META_FILE}: {name} is missing, or no {kind.__name__}")
     return meta

@@ -37,11 +37,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     _check(arguments)
-    from modelzoo_mediswift.cli.loading import load_model, read_tokenizer
+    from modelzoo_mediswift.cli.loading import load_model, read_tokenizer, trained_layout
     from modelzoo_mediswift.engine.sparse_reading import compress_where_faster
     from modelzoo_mediswift.model.generate import read_prefix
     from modelzoo_mediswift.model.sample import Sampling, stream
-    from modelzoo_mediswift.tasks.layout import LAYOUT_KEY, layout_example
+    from modelzoo_mediswift.tasks.layout import POSITIONS, layout_example
 
     model, checkpoint = load_model(arguments.checkpoint, arguments.device)
     compress_where_faster(model, checkpoint.model)
@@ -55,7 +55,9 @@ def run(arguments: argparse.Namespace) -> int:
         text.eos_id,
         model.max_position_embeddings,
         target_room=arguments.max_new_tokens,
-        prompt_position=(checkpoint.data.get(LAYOUT_KEY) or {}).get("prompt_position", "between"),
+        prompt_position=trained_layout(checkpoint, arguments.checkpoint).get(
+            "prompt_position", POSITIONS[0]
+        ),
     )
     if layout.num_cut:
         print(f"the text is cut: its last {layout.num_cut} tokens find no room", file=sys.stderr)
