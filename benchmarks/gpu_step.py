@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 from machine import machine
+from steps import make_engine, random_batch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from modelzoo_mediswift.build_model import build_model, build_sparsity_rule
@@ -26,9 +27,7 @@ from modelzoo_mediswift.config.trainer import TrainerConfig
 from modelzoo_mediswift.data.batch import Batch
 from modelzoo_mediswift.engine.parallel import distribute
 from modelzoo_mediswift.engine.peaks import peak_flops
-from modelzoo_mediswift.engine.torch_engine import TorchEngine, Update
-from modelzoo_mediswift.optim.adamw import AdamW
-from modelzoo_mediswift.optim.schedules import ConstantLR
+from modelzoo_mediswift.engine.torch_engine import TorchEngine
 from modelzoo_mediswift.plan.memory import fitting_micro_batch
 from modelzoo_mediswift.plan.plan import Plan, make_plan
 from modelzoo_mediswift.sparsity.masking import Masking
@@ -90,18 +89,15 @@ def prepare(
     rules = [build_sparsity_rule(block) for block in init.sparsity]
     masking = Masking(model, rules, 0) if rules else None
     module = distribute(model, device, sparsity=masking, compiled=compiled)
-    optimizer = AdamW(model, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
-    engine = TorchEngine(
+    engine = make_engine(
         model,
-        device,
-        Update(optimizer, ConstantLR(1e-4), masking, max_gradient_norm=1.0),
+        masking,
+        device=device,
         autocast=torch.bfloat16,
         micro_batch_size=micro,
         module=module,
     )
-    size = (batch_size, plan.sequence_length + 1)
-    ids = torch.randint(init.model.vocab_size, size, dtype=torch.int32)
-    batch = Batch(ids[:, :-1], torch.ones_like(ids[:, 1:]), ids[:, 1:], 0, batch_size)
+    batch = random_batch(init.model.vocab_size, batch_size, plan.sequence_length)
     return Prepared(engine, batch, plan, micro)
 
 

@@ -75,15 +75,16 @@ def build_fit(
 
 
 def build_validate(
-    config: TrainerConfig, device_name: str, path: Path | None
+    config: TrainerConfig, device_name: str, path: Path | None, mode: str = "eval"
 ) -> tuple[Trainer, Validation]:
-    """Everything for `trainer.validate` of the checkpoint `path` (None: the initial weights)."""
+    """Everything for `trainer.validate` of the checkpoint `path` (None: the initial weights), or
+    in mode eval_all for its part of `trainer.validate_all`."""
     init = config.init
-    loaders = validation_loaders(config)
+    loaders = validation_loaders(config, mode)
     processes, device = meet(init, device_name)
     model = build_model(init.model, init.seed or 0)
     step = load_for_evaluation(model, path)
     engine = evaluation_engine(init, model, device, processes)
     trainer = make_validate_trainer(init, engine, step, processes)
     share = Share(processes.rank, processes.count)
-    return trainer, validation_passes(tuple(loaders), init, share)
+    return trainer, validation_passes(loaders, init, share)

@@ -106,20 +106,23 @@ def build_fit(
 
 
 def build_validate(
-    config: TrainerConfig, path: Path | None, make_backend: MakeBackend | None = None
+    config: TrainerConfig,
+    path: Path | None,
+    mode: str = "eval",
+    make_backend: MakeBackend | None = None,
 ) -> tuple[Trainer, Validation]:
     """`build.build_validate` for CSX."""
     from modelzoo_mediswift.cerebras import assemble
     from modelzoo_mediswift.cerebras.program import TracedGPT3
 
     init = config.init
-    loaders = build_data.validation_loaders(config)
+    loaders = build_data.validation_loaders(config, mode)
     assemble.check_for_csx(config)
     model = TracedGPT3(**build_model.model_arguments(init.model, init.seed or 0))
     step = load_for_evaluation(model, path)
     backend = (make_backend or assemble.csx_backend)(init, Path(init.model_dir) / LOGS)
     engine = assemble.make_engine(config, backend, model, False)
-    return make_validate_trainer(init, engine, step), _validation(tuple(loaders), init)
+    return make_validate_trainer(init, engine, step), _validation(loaders, init)
 
 
 def _train_batches(

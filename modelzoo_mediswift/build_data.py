@@ -107,11 +107,16 @@ def validation_passes(
     return {name: loader.__iter__ for name, (_, loader) in loaders.items()}
 
 
-def validation_loaders(config: TrainerConfig) -> list[DataLoaderConfig]:
-    """The data of `trainer.validate`, else what `trainer.fit` evaluates on."""
-    loaders = [config.validate_.val_dataloader] if config.validate_ else []
+def validation_loaders(config: TrainerConfig, mode: str = "eval") -> tuple[DataLoaderConfig, ...]:
+    """The data of `trainer.validate`, or in mode eval_all of `trainer.validate_all`; where that
+    names none, what `trainer.fit` evaluates on."""
+    loaders: tuple[DataLoaderConfig, ...] = ()
+    if mode == "eval_all" and config.validate_all is not None:
+        loaders = config.validate_all.val_dataloaders
+    if not loaders and config.validate_ is not None:
+        loaders = (config.validate_.val_dataloader,)
     if not loaders and config.fit is not None:
-        loaders = list(config.fit.val_dataloader)
+        loaders = config.fit.val_dataloader
     if not loaders:
         raise UserError("the configuration names no validation data (trainer.validate)")
     return loaders

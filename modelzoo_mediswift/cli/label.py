@@ -75,7 +75,7 @@ def label_questions(
     """Label, or go on labelling, and write the labelled questions; returns labelling.json."""
     from tqdm import tqdm
 
-    from modelzoo_mediswift.checkpoint.directory import MODEL_FILE, file_sha256
+    from modelzoo_mediswift.checkpoint.directory import file_sha256
     from modelzoo_mediswift.cli.loading import load_model, read_tokenizer, trained_layout
     from modelzoo_mediswift.evaluation.pseudo_labels import pseudo_labels
 
@@ -84,7 +84,7 @@ def label_questions(
     text = read_tokenizer(tokenizer, checkpoint, checkpoint_path)
     facts = {
         "checkpoint": str(checkpoint_path),
-        "checkpoint_sha256": file_sha256(checkpoint_path / MODEL_FILE),
+        "checkpoint_sha256": checkpoint.sha256 or file_sha256(checkpoint_path),  # of a .mdl
         "data": data.name,
         "data_sha256": file_sha256(data),
     }
