@@ -32,9 +32,8 @@ FORMAT_VERSION = 1
 MODEL_FILE = "model.safetensors"
 TRAINING_FILE = "training.safetensors"
 META_FILE = "meta.json"
-META_KINDS = {"step": int, "loader": dict, "data": dict, "versions": dict, "config": str}
-"""What meta.json says beside the format and the hashes."""
 _NAME = re.compile(r"checkpoint_(\d+)")
+_META_TYPES = {"step": int, "loader": dict, "data": dict, "config": str, "versions": dict}
 
 
 @dataclass
@@ -114,7 +113,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             versions={name: str(version) for name, version in meta["versions"].items()},
             sha256=hashes[MODEL_FILE],
         )
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, ValueError) as error:
         raise DamagedCheckpoint(path, str(error)) from error
 
 
@@ -183,7 +182,7 @@ def _read_meta(path: Path) -> Mapping[str, Any]:
     version = meta.get("format_version")
     if version != FORMAT_VERSION:
         raise UserError(f"{path}: checkpoint format {version}, this version reads {FORMAT_VERSION}")
-    for name, kind in META_KINDS.items():
-        if not isinstance(meta.get(name), kind):
-            raise DamagedCheckpoint(path, f"{META_FILE}: {name} is missing, or no {kind.__name__}")
+    for key, kind in _META_TYPES.items():
+        if not isinstance(meta.get(key), kind):
+            raise DamagedCheckpoint(path, f"{META_FILE}: {key} is {meta.get(key)!r}")
     return meta

@@ -98,14 +98,15 @@ def test_damaged_meta(tmp_path, text):
 
 
 @pytest.mark.parametrize(
-    ("key", "value"),
-    [("config", 3), ("data", [1]), ("versions", 3), ("step", "x"), ("loader", None)],
+    "change", [{"data": None}, {"loader": 3}, {"config": None}, {"step": "10"}, {"versions": []}]
 )
-def test_meta_of_other_kinds(tmp_path, key, value):
+def test_meta_of_other_types(tmp_path, change):
     path = save_checkpoint(checkpoint(10), tmp_path)
     meta = json.loads((path / "meta.json").read_text())
-    (path / "meta.json").write_text(json.dumps({**meta, key: value}))
-    with pytest.raises(UserError, match=rf"damaged checkpoint: meta\.json: {key} is missing"):
+    (path / "meta.json").write_text(json.dumps(meta | change))
+    with pytest.raises(
+        UserError, match=rf"damaged checkpoint: meta\.json: {next(iter(change))} is"
+    ):
         load_checkpoint(path)
 
 
