@@ -203,13 +203,13 @@ def in_own_process(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--questions", type=int, default=6)
+    parser.add_argument("--questions", type=int, default=12)
     parser.add_argument("--batch_size", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--layers", type=int, default=24)
     parser.add_argument("--hidden_size", type=int, default=1024)
     parser.add_argument("--vocab_size", type=int, default=42384)
-    parser.add_argument("--trained_steps", type=int, default=30)
+    parser.add_argument("--trained_steps", type=int, default=20)
     parser.add_argument("--bf16", action="store_true", help="measure bfloat16 too, on all sides")
     flags = parser.parse_args()
     config = CONFIG.format(

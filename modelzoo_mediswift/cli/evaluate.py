@@ -117,11 +117,11 @@ def run(arguments: argparse.Namespace) -> int:
         scores["constrained"] = task.score({a.id: a.constrained for a in answers}, gold)
     scores["generation"] = task.score({a.id: a.parsed for a in answers}, gold)
     result = result_record(arguments, answers, scores, calibrated)
-    write_result(output, result, tuple(scores))
     unparsed = result["parse_failures"][:SHOWN_FAILURES]
     print(render_scores(scores, arguments.task, arguments.split, calibrated, unparsed))
     if result["sources_cut"]:
         print(f"{result['sources_cut']} sources were cut ({result['tokens_cut']} tokens)")
+    write_result(output, result, tuple(scores))  # after the scores are shown: a disk may be full
     print(f"written: {output}")
     return 0
 

@@ -71,7 +71,11 @@ def run_export(arguments: argparse.Namespace) -> int:
     temporary = folder.with_name(f".{folder.name}.writing")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    write_weights(temporary, checkpoint, arguments.checkpoint, eos_id)
+    try:
+        write_weights(temporary, checkpoint, arguments.checkpoint, eos_id)
+    except UserError:  # a full disk
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
     tokens = with_prompt_tokens(content, model.vocab_size, model.num_virtual_tokens)
     write_whole(temporary / "tokenizer.json", tokens)
     for name, settings in tokenizer_settings(model.max_position_embeddings).items():

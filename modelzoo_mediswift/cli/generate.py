@@ -37,6 +37,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     _check(arguments)
+    source = _source(arguments.text)
     from modelzoo_mediswift.cli.loading import load_model, read_tokenizer, trained_layout
     from modelzoo_mediswift.engine.sparse_reading import compress_where_faster
     from modelzoo_mediswift.model.generate import read_prefix
@@ -46,7 +47,6 @@ def run(arguments: argparse.Namespace) -> int:
     model, checkpoint = load_model(arguments.checkpoint, arguments.device)
     compress_where_faster(model, checkpoint.model)
     text = read_tokenizer(arguments.tokenizer, checkpoint, arguments.checkpoint)
-    source = sys.stdin.read() if arguments.text == "-" else arguments.text
     layout = layout_example(
         text.encode(source),
         [],
@@ -94,6 +94,16 @@ def pieces(tokens: Iterable[int], decode: Callable[[list[int]], str]) -> Iterato
             shown = settled
     whole = decode(ids)
     yield whole[len(shown) :] if whole.startswith(shown) else f"\n{whole}"
+
+
+def _source(given: str) -> str:
+    try:
+        source = sys.stdin.read() if given == "-" else given
+        source.encode()  # bytes that are no UTF-8 come as half surrogate pairs
+    except UnicodeError:
+        where = "standard input" if given == "-" else "the text to continue"
+        raise UserError(f"{where}: not UTF-8") from None
+    return source
 
 
 def _check(arguments: argparse.Namespace) -> None:

@@ -188,6 +188,7 @@ def change_config(folder: Path, **changes: object) -> None:
         (lambda f: (f / "config.json").write_text("{"), "not JSON"),
         (lambda f: (f / "config.json").unlink(), "cannot be read"),
         (lambda f: (f / "model.safetensors").write_bytes(b"x" * 30), "cannot be read"),
+        (lambda f: (f / "mediswift.json").write_text('{"step": "x"}'), "step is 'x'"),
         (lambda f: (f / "mediswift.json").unlink(), "lm_head differs from the word embeddings"),
         (lambda f: (f / "tokenizer.json").write_text("[]"), "not a tokenizer.json"),
     ],
