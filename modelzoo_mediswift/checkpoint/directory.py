@@ -110,7 +110,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             loader=meta["loader"],
             data=meta["data"],
             config=meta["config"],
-            versions=meta["versions"],
+            versions={name: str(version) for name, version in meta["versions"].items()},
             sha256=hashes[MODEL_FILE],
         )
     except (SafetensorError, ValueError) as error:
@@ -175,7 +175,7 @@ def _read_meta(path: Path) -> Mapping[str, Any]:
         meta = json.loads((path / META_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{path}: not a checkpoint ({META_FILE} is missing)") from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise DamagedCheckpoint(path, f"{META_FILE}: {error}") from error
     if not isinstance(meta, dict) or not isinstance(meta.get("sha256"), dict):
         raise DamagedCheckpoint(path, f"{META_FILE} lacks the files' SHA-256")

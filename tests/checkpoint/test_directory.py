@@ -89,7 +89,7 @@ def test_damage_is_named_and_the_one_before_is_offered(tmp_path, name, damage):
     assert f"the one before it is {tmp_path / 'checkpoint_10'}" in message
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "\xff", '{"sha256": 3}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", "\xff", '{"sha256": 3}', "[" * 100_000])
 def test_damaged_meta(tmp_path, text):
     path = save_checkpoint(checkpoint(10), tmp_path)
     (path / "meta.json").write_text(text, encoding="latin-1")

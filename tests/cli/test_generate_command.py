@@ -86,6 +86,14 @@ def test_senseless_settings_are_refused(capsys, files, flag):
     assert f"error: {flag.split('=')[0]}: expected" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("text", ["-", "a\udcff"])
+def test_what_is_not_text_is_refused(capsys, files, monkeypatch, text):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a\xff"), encoding="utf-8"))
+    path, tokenizer = files
+    assert main(["generate", str(path), text, "--tokenizer", str(tokenizer)]) == 2
+    assert capsys.readouterr().err.endswith(": not UTF-8\n")
+
+
 def test_pieces_are_never_taken_back(files):
     tokenizer: Tokenizer = load_tokenizer(files[1])
     ids = tokenizer.encode(TEXT, add_special_tokens=False).ids
