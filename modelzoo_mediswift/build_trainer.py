@@ -86,7 +86,7 @@ def make_fit_job(
     model_dir.mkdir(parents=True, exist_ok=True)
     if processes.first:
         Revival(start.revived).save(model_dir)
-    stopping = _early_stopping(init, model_dir, step)
+    stopping = _early_stopping(init, model_dir, step, processes)
     trainer = Trainer(
         parts.engine,
         run,
@@ -200,11 +200,15 @@ def _make_checkpointing(
     )
 
 
-def _early_stopping(init: InitConfig, model_dir: Path, step: int) -> EarlyStopping | None:
+def _early_stopping(
+    init: InitConfig, model_dir: Path, step: int, processes: Processes
+) -> EarlyStopping | None:
     """What watches the validation set, with what it knows up to `step`."""
     asked = init.callback(EarlyStoppingConfig)
     if asked is None:
         return None
-    stopping = EarlyStopping(model_dir, asked.monitor, asked.patience, asked.min_delta)
+    stopping = EarlyStopping(
+        model_dir, asked.monitor, asked.patience, asked.min_delta, processes.first
+    )
     stopping.take_up(step)
     return stopping
