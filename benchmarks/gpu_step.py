@@ -18,20 +18,18 @@ from pathlib import Path
 
 import torch
 from machine import machine
+from steps import make_engine, random_batch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from modelzoo_mediswift.build_model import build_model, build_sparsity_rule
+from modelzoo_mediswift.build_model import build_masking, build_model
 from modelzoo_mediswift.config.load import load_config
 from modelzoo_mediswift.config.trainer import TrainerConfig
 from modelzoo_mediswift.data.batch import Batch
 from modelzoo_mediswift.engine.parallel import distribute
 from modelzoo_mediswift.engine.peaks import peak_flops
-from modelzoo_mediswift.engine.torch_engine import TorchEngine, Update
-from modelzoo_mediswift.optim.adamw import AdamW
-from modelzoo_mediswift.optim.schedules import ConstantLR
+from modelzoo_mediswift.engine.torch_engine import TorchEngine
 from modelzoo_mediswift.plan.memory import fitting_micro_batch
 from modelzoo_mediswift.plan.plan import Plan, make_plan
-from modelzoo_mediswift.sparsity.masking import Masking
 
 PARAMS = Path(__file__).parents[1] / "params"
 NINE = [f"{size}_{kind}" for size in ("med", "large", "xl") for kind in ("dense", "s50", "s75")]
@@ -87,21 +85,17 @@ def prepare(
         total = torch.cuda.get_device_properties(device).total_memory
         micro = fitting_micro_batch(plan.memory, batch_size, int(0.85 * total))
     model = build_model(init.model, 0)
-    rules = [build_sparsity_rule(block) for block in init.sparsity]
-    masking = Masking(model, rules, 0) if rules else None
+    masking = build_masking(init, model, 0)
     module = distribute(model, device, sparsity=masking, compiled=compiled)
-    optimizer = AdamW(model, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
-    engine = TorchEngine(
+    engine = make_engine(
         model,
-        device,
-        Update(optimizer, ConstantLR(1e-4), masking, max_gradient_norm=1.0),
+        masking,
+        device=device,
         autocast=torch.bfloat16,
         micro_batch_size=micro,
         module=module,
     )
-    size = (batch_size, plan.sequence_length + 1)
-    ids = torch.randint(init.model.vocab_size, size, dtype=torch.int32)
-    batch = Batch(ids[:, :-1], torch.ones_like(ids[:, 1:]), ids[:, 1:], 0, batch_size)
+    batch = random_batch(init.model.vocab_size, batch_size, plan.sequence_length)
     return Prepared(engine, batch, plan, micro)
 
 

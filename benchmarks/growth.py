@@ -22,16 +22,12 @@ from pathlib import Path
 
 import torch
 from machine import machine
+from steps import HEAD_WIDTH, make_engine, make_model, random_batch
 
-from modelzoo_mediswift.data.loader import Batch, Share
+from modelzoo_mediswift.data.batch import Share
 from modelzoo_mediswift.engine.parallel import distribute
 from modelzoo_mediswift.engine.processes import join, leave, started_processes
-from modelzoo_mediswift.engine.sparse_layers import SparseLayers, always
-from modelzoo_mediswift.engine.torch_engine import TorchEngine, Update
 from modelzoo_mediswift.kernels.library import is_available
-from modelzoo_mediswift.model.gpt3 import GPT3
-from modelzoo_mediswift.optim.adamw import AdamW
-from modelzoo_mediswift.optim.schedules import ConstantLR
 from modelzoo_mediswift.plan.flops import flops_per_token
 from modelzoo_mediswift.sparsity.filters import SparsityRule
 from modelzoo_mediswift.sparsity.masking import Masking
@@ -51,7 +47,7 @@ class Case:
 
     @property
     def num_heads(self) -> int:
-        return self.hidden_size // 64
+        return self.hidden_size // HEAD_WIDTH
 
     @property
     def tokens(self) -> int:
@@ -96,33 +92,21 @@ def step_seconds(case: Case, arguments: argparse.Namespace) -> float:
     processes = started_processes()
     device = torch.device(device_name, processes.local_rank if device_name == "cuda" else None)
     join(processes, device)
-    model = GPT3(
-        vocab_size=case.vocab_size,
-        hidden_size=case.hidden_size,
-        num_hidden_layers=case.num_hidden_layers,
-        num_heads=case.num_heads,
-        filter_size=4 * case.hidden_size,
-        max_position_embeddings=case.length,
-    )
+    model = make_model(case.vocab_size, case.hidden_size, case.num_hidden_layers, case.length)
     on_gpu = device.type == "cuda"
     masking = Masking(model, [SparsityRule(case.sparsity)], seed=0) if case.sparsity else None
     module = distribute(model, device, processes, masking, compiled=on_gpu)
-    optimizer = AdamW(model, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
-    layers = None
-    if masking is not None and not on_gpu and is_available():
-        layers = SparseLayers(model, masking.parameters, always, optimizer)
-    engine = TorchEngine(
+    engine = make_engine(
         model,
-        device,
-        Update(optimizer, ConstantLR(1e-4), masking, max_gradient_norm=1.0),
+        masking,
+        device=device,
         autocast=torch.bfloat16 if on_gpu else None,
+        kernels=not on_gpu and is_available(),
         module=module,
         processes=processes,
-        sparse_layers=layers,
     )
     rows = Share(processes.rank, processes.count).each(case.batch_size)
-    ids = torch.randint(case.vocab_size, (rows, case.length + 1), dtype=torch.int32)
-    batch = Batch(ids[:, :-1], torch.ones_like(ids[:, 1:]), ids[:, 1:], 0, case.batch_size)
+    batch = random_batch(case.vocab_size, rows, case.length, case.batch_size)
     times = []
     for step in range(arguments.steps + 2):  # the first two warm up
         start = clock()

@@ -7,17 +7,12 @@ other step here. All times are of the same engine in the same run.
 """
 
 import argparse
-import platform
 import statistics
 import time
 
-import torch
+from machine import machine
+from steps import make_engine, make_model, random_batch
 
-from modelzoo_mediswift.data.batch import Batch
-from modelzoo_mediswift.engine.torch_engine import TorchEngine, Update
-from modelzoo_mediswift.model.gpt3 import GPT3
-from modelzoo_mediswift.optim.adamw import AdamW
-from modelzoo_mediswift.optim.schedules import ConstantLR
 from modelzoo_mediswift.sparsity.filters import SparsityRule
 from modelzoo_mediswift.sparsity.masking import Masking, SparseParameter
 from modelzoo_mediswift.sparsity.schedules import Every
@@ -51,25 +46,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5)
     arguments = parser.parse_args()
 
-    model = GPT3(
-        vocab_size=arguments.vocab_size,
-        hidden_size=arguments.hidden_size,
-        num_hidden_layers=arguments.layers,
-        num_heads=max(1, arguments.hidden_size // 64),
-        filter_size=4 * arguments.hidden_size,
-        max_position_embeddings=arguments.sequence_length,
-    )
+    length = arguments.sequence_length
+    model = make_model(arguments.vocab_size, arguments.hidden_size, arguments.layers, length)
     rule = SparsityRule(0.75, algorithm=arguments.algorithm, updates=Every(2))
     masking = TimedMasking(model, [rule], seed=0)
-    optimizer = AdamW(model, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
-    engine = TorchEngine(
-        model,
-        torch.device("cpu"),
-        Update(optimizer, ConstantLR(1e-4), masking, max_gradient_norm=1.0),
-    )
-    size = (arguments.batch_size, arguments.sequence_length)
-    ids = torch.randint(arguments.vocab_size, size, dtype=torch.int32)
-    batch = Batch(ids, torch.ones_like(ids), ids.roll(-1, 1), 0, arguments.batch_size)
+    engine = make_engine(model, masking)
+    batch = random_batch(arguments.vocab_size, arguments.batch_size, length)
 
     engine.train([batch], 0, 1, 1, lambda result: True)  # warm-up
     shares: dict[bool, list[float]] = {False: [], True: []}  # by whether masks changed
@@ -80,7 +62,7 @@ def main() -> None:
         times.append(time.perf_counter() - start)
         changed = arguments.algorithm != "static" and (step + 1) % 2 == 0
         shares[changed].append(masking.seconds / times[-1])
-    print(f"{platform.machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads")
+    print(machine())
     print(f"{arguments.algorithm}: step {statistics.median(times):.2f} s")
     for changed, values in shares.items():
         if values:

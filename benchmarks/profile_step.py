@@ -15,15 +15,11 @@ from pathlib import Path
 
 import torch
 from machine import machine
+from steps import make_engine, make_model, random_batch
 from torch.profiler import ProfilerActivity, profile
 
-from modelzoo_mediswift.data.loader import Batch
 from modelzoo_mediswift.engine.parallel import distribute
-from modelzoo_mediswift.engine.sparse_layers import SparseLayers, always
-from modelzoo_mediswift.engine.torch_engine import TorchEngine, Update
-from modelzoo_mediswift.model.gpt3 import GPT3
-from modelzoo_mediswift.optim.adamw import AdamW
-from modelzoo_mediswift.optim.schedules import ConstantLR
+from modelzoo_mediswift.engine.torch_engine import TorchEngine
 from modelzoo_mediswift.sparsity.filters import SparsityRule
 from modelzoo_mediswift.sparsity.masking import Masking
 
@@ -46,29 +42,20 @@ def kind_of(name: str) -> str:
     return next(fits, "other")
 
 
-def make_engine(arguments: argparse.Namespace) -> TorchEngine:
+def prepare(arguments: argparse.Namespace) -> TorchEngine:
     device = torch.device(arguments.device)
-    model = GPT3(
-        vocab_size=arguments.vocab_size,
-        hidden_size=arguments.hidden_size,
-        num_hidden_layers=arguments.layers,
-        num_heads=max(1, arguments.hidden_size // 64),
-        filter_size=4 * arguments.hidden_size,
-        max_position_embeddings=arguments.sequence_length,
+    model = make_model(
+        arguments.vocab_size, arguments.hidden_size, arguments.layers, arguments.sequence_length
     )
     masking = Masking(model, [SparsityRule(arguments.sparsity)], 0) if arguments.sparsity else None
     module = distribute(model, device, sparsity=masking, compiled=device.type == "cuda")
-    optimizer = AdamW(model, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
-    layers = None
-    if arguments.kernels and masking is not None:
-        layers = SparseLayers(model, masking.parameters, always, optimizer)
-    return TorchEngine(
+    return make_engine(
         model,
-        device,
-        Update(optimizer, ConstantLR(1e-4), masking, max_gradient_norm=1.0),
+        masking,
+        device=device,
         autocast=None if arguments.fp32 else torch.bfloat16,
+        kernels=arguments.kernels,
         module=module,
-        sparse_layers=layers,
     )
 
 
@@ -87,10 +74,8 @@ def main() -> None:
     parser.add_argument("--trace", type=Path, help="write the profile there")
     arguments = parser.parse_args()
     print(machine(arguments.device))
-    engine = make_engine(arguments)
-    size = (arguments.batch_size, arguments.sequence_length + 1)
-    ids = torch.randint(arguments.vocab_size, size, dtype=torch.int32)
-    batch = Batch(ids[:, :-1], torch.ones_like(ids[:, 1:]), ids[:, 1:], 0, len(ids))
+    engine = prepare(arguments)
+    batch = random_batch(arguments.vocab_size, arguments.batch_size, arguments.sequence_length)
 
     def run(start: int, stop: int) -> None:
         for step in range(start, stop):

@@ -13,25 +13,22 @@ the time of the processor instead of the clock's; it is for one thread.
 """
 
 import argparse
-import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from machine import machine
+from steps import make_engine, make_model, random_batch
 
-from modelzoo_mediswift.data.batch import Batch
 from modelzoo_mediswift.engine.freed_memory import keep_freed_memory
 from modelzoo_mediswift.engine.sparse_layers import SparseLayers, always, prepare_model
-from modelzoo_mediswift.engine.torch_engine import TorchEngine, Update
+from modelzoo_mediswift.engine.torch_engine import TorchEngine
 from modelzoo_mediswift.kernels.library import load_library
 from modelzoo_mediswift.kernels.pattern import Pattern, pack
 from modelzoo_mediswift.model.generate import Prefix, read_prefix
 from modelzoo_mediswift.model.gpt3 import GPT3
-from modelzoo_mediswift.optim.adamw import AdamW
-from modelzoo_mediswift.optim.schedules import ConstantLR
 from modelzoo_mediswift.sparsity.filters import SparsityRule
 from modelzoo_mediswift.sparsity.masking import Masking
 
@@ -51,49 +48,33 @@ def take_turns(
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def make_model(arguments: argparse.Namespace) -> GPT3:
-    return GPT3(
-        vocab_size=arguments.vocab_size,
-        hidden_size=arguments.hidden_size,
-        num_hidden_layers=arguments.layers,
-        num_heads=max(1, arguments.hidden_size // 64),
-        filter_size=4 * arguments.hidden_size,
-        max_position_embeddings=arguments.sequence_length,
+def shaped_model(arguments: argparse.Namespace) -> GPT3:
+    return make_model(
+        arguments.vocab_size, arguments.hidden_size, arguments.layers, arguments.sequence_length
     )
 
 
-def make_engine(
+def prepare(
     arguments: argparse.Namespace, sparsity: float, kernels: bool, autocast: torch.dtype | None
 ) -> TorchEngine:
-    model = make_model(arguments)
+    model = shaped_model(arguments)
     masking = Masking(model, [SparsityRule(sparsity)], seed=0) if sparsity else None
-    optimizer = AdamW(model, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
-    layers = None
-    if kernels and masking is not None:
-        layers = SparseLayers(model, masking.parameters, always, optimizer)
-    return TorchEngine(
-        model,
-        torch.device("cpu"),
-        Update(optimizer, ConstantLR(1e-4), masking, max_gradient_norm=1.0),
-        autocast=autocast,
-        sparse_layers=layers,
-    )
+    return make_engine(model, masking, autocast=autocast, kernels=kernels)
 
 
 def step_part(arguments: argparse.Namespace) -> None:
     """Whole steps: masked-dense fp32, dense bf16, and ours in both kinds of arithmetic."""
     size = (arguments.batch_size, arguments.sequence_length)
-    ids = torch.randint(arguments.vocab_size, size, dtype=torch.int32)
-    batch = Batch(ids, torch.ones_like(ids), ids.roll(-1, 1), 0, arguments.batch_size)
+    batch = random_batch(arguments.vocab_size, *size)
     masked = f"masked-dense fp32, {arguments.sparsity[0]:.0%}"
     engines = {
-        masked: make_engine(arguments, arguments.sparsity[0], False, None),
-        "dense bf16": make_engine(arguments, 0.0, False, torch.bfloat16),
+        masked: prepare(arguments, arguments.sparsity[0], False, None),
+        "dense bf16": prepare(arguments, 0.0, False, torch.bfloat16),
     }
     mixed = "sparse bf16" if load_library().multiplies_bf16 else "sparse, rest bf16"
     for sparsity in arguments.sparsity:
-        engines[f"sparse fp32, {sparsity:.0%}"] = make_engine(arguments, sparsity, True, None)
-        engines[f"{mixed}, {sparsity:.0%}"] = make_engine(arguments, sparsity, True, torch.bfloat16)
+        engines[f"sparse fp32, {sparsity:.0%}"] = prepare(arguments, sparsity, True, None)
+        engines[f"{mixed}, {sparsity:.0%}"] = prepare(arguments, sparsity, True, torch.bfloat16)
     done = dict.fromkeys(engines, 0)
 
     def step(name: str) -> None:
@@ -170,9 +151,9 @@ def memory_part(arguments: argparse.Namespace) -> None:
 
 def decode_part(arguments: argparse.Namespace) -> None:
     """One token after another at batch 1, on a cache of 64 tokens."""
-    models = {"dense": make_model(arguments)}
+    models = {"dense": shaped_model(arguments)}
     for sparsity in arguments.sparsity:
-        model = make_model(arguments)
+        model = shaped_model(arguments)
         masking = Masking(model, [SparsityRule(sparsity)], seed=0)
         prepare_model(model)
         SparseLayers(model, masking.parameters, always).before_evaluation()
@@ -193,12 +174,6 @@ def decode_part(arguments: argparse.Namespace) -> None:
     )
     for name, value in seconds.items():
         print(f"{name:<12} {4 / value:>7.1f} tokens/s {seconds['dense'] / value:>6.2f} x dense")
-
-
-def processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    return next((x.split(":")[1].strip() for x in lines if "model name" in x), platform.machine())
 
 
 PARTS = {
@@ -223,10 +198,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.manual_seed(0)
     keep_freed_memory()  # as every run does
-    print(
-        f"{processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}, "
-        f"kernels: {load_library().description}"
-    )
+    print(f"{machine()}; kernels: {load_library().description}")
     for part in arguments.part or PARTS:
         PARTS[part](arguments)
 

@@ -57,7 +57,8 @@ def _parts(element: Any) -> list[str]:
 
 
 def _token(element: Any) -> str:
-    text = "".join(element.itertext()).translate(_INVISIBLE)
+    text = "".join(element.itertext()) if len(element) else element.text or ""
+    text = text.translate(_INVISIBLE)
     return collapse(text) or (" " if "\xa0" in text else "")
 
 

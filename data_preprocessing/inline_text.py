@@ -8,13 +8,22 @@ from typing import Any
 def collapse(text: str) -> str:
     """Return `text` in NFC with every run of white space (also no-break and thin) as one space."""
     text = text.strip()
+    if text.isascii():  # most lines; to search for what XML allows is faster than to look at all
+        if "  " in text or "\n" in text or "\t" in text or "\r" in text:
+            text = " ".join(text.split())
+        return text
     if not text.isprintable():  # no white space but the blank is printable
         text = text.replace("\xa0", " ").replace("\u2009", " ").replace("\n", " ")
         if not text.isprintable():
             text = " ".join(text.split())
     if "  " in text:
         text = " ".join(text.split())
-    return text if text.isascii() else unicodedata.normalize("NFC", text)
+    return unicodedata.normalize("NFC", text)
+
+
+def first_child(element: Any, name: str) -> Any:
+    """Return an element's first child of this name, or None: `find` without reading a path."""
+    return next(element.iterchildren(name), None)
 
 
 def local_name(element: Any) -> str:

@@ -6,41 +6,59 @@ times the memory of its bytes.
 """
 
 import re
+from collections.abc import Iterator
+from operator import itemgetter
 
 _PARAGRAPH = re.compile(rb"<p[\s>/]")
 _REFERENCE = re.compile(rb"<ref(?:\s[^<>]*?)?\sid\s*=\s*(?:\"[^\"<]*\"|'[^'<]*')")
 _AFTER_NAME = (b">", b" ", b"\t", b"\r", b"\n", b"/")
 
 
-def without_unread(article: bytes, *, tables: bool = True) -> bytes:
-    """Return the article with its reference lists, and `tables`, reduced to what is counted.
+def without_unread(
+    document: bytes, start: int = 0, end: int | None = None, *, tables: bool = True
+) -> bytes:
+    """Return a slice, an article, with its reference lists and `tables` reduced to what is counted.
 
     That is an empty `<p/>` for each paragraph, and each reference's id. What holds comments or
     does not match (an end tag is missing) stays as it is.
     """
-    article = _reduced(article, b"ref-list", references=True)
-    return _reduced(article, b"table", references=False) if tables else article
+    end = len(document) if end is None else end
+    names = (b"ref-list", b"table") if tables else (b"ref-list",)
+    view = memoryview(document)
+    pieces: list[bytes | memoryview] = []
+    kept_to = start
+    for name, begin, after in _elements(document, names, start, end):
+        if not (_has(document, b"!", begin, after) or _has(document, b"?", begin, after)):
+            pieces += [view[kept_to:begin], _reduced(document, name, begin, after)]
+            kept_to = after
+    return b"".join([*pieces, view[kept_to:end]])
 
 
-def _reduced(article: bytes, name: bytes, *, references: bool) -> bytes:
-    opening = b"<" + name
-    pieces: list[bytes] = []
-    kept_to = 0
-    start = _find_tag(article, opening, 0, len(article))
-    while start >= 0:
-        end = _end(article, name, start)
-        if end < 0:
-            break
-        if not (_has(article, b"!", start, end) or _has(article, b"?", start, end)):
-            pieces.append(article[kept_to:start])
-            pieces.append(opening + b">")
-            if references:
-                pieces += [ref + b"/>" for ref in _REFERENCE.findall(article, start, end)]
-            paragraphs = len(_PARAGRAPH.findall(article, start, end))
-            pieces.append(b"<p/>" * paragraphs + b"</" + name + b">")
-            kept_to = end
-        start = _find_tag(article, opening, end, len(article))
-    return b"".join([*pieces, article[kept_to:]]) if pieces else article
+def _reduced(document: bytes, name: bytes, start: int, end: int) -> bytes:
+    references = _REFERENCE.findall(document, start, end) if name == b"ref-list" else []
+    paragraphs = len(_PARAGRAPH.findall(document, start, end))
+    inside = b"".join([reference + b"/>" for reference in references]) + b"<p/>" * paragraphs
+    return b"<%s>%s</%s>" % (name, inside, name)
+
+
+def _elements(
+    document: bytes, names: tuple[bytes, ...], start: int, end: int
+) -> Iterator[tuple[bytes, int, int]]:
+    """Yield (name, start, end) of the elements of these names in a slice, none inside another.
+
+    Of a name, those after one whose end cannot be told are left out.
+    """
+    ahead = {name: _find_tag(document, b"<" + name, start, end) for name in names}
+    while ahead := {name: begin for name, begin in ahead.items() if begin >= 0}:
+        name, begin = min(ahead.items(), key=itemgetter(1))
+        after = _end(document, name, begin, end)
+        if after < 0:
+            del ahead[name]
+            continue
+        yield name, begin, after
+        for other, position in ahead.items():
+            if position < after:
+                ahead[other] = _find_tag(document, b"<" + other, after, end)
 
 
 def _has(article: bytes, sign: bytes, start: int, end: int) -> bool:
@@ -64,7 +82,7 @@ def _find_tag(article: bytes, tag: bytes, start: int, end: int) -> int:
     return -1
 
 
-def _end(article: bytes, name: bytes, start: int) -> int:
+def _end(article: bytes, name: bytes, start: int, limit: int) -> int:
     """Return where the element that begins at `start` ends, or -1 if that cannot be told."""
     opening, closing = b"<" + name, b"</" + name
     close = article.find(b">", start)
@@ -72,7 +90,7 @@ def _end(article: bytes, name: bytes, start: int) -> int:
         return close + 1 or -1
     depth, position = 1, close
     while depth:
-        end = _find_tag(article, closing, position, len(article))
+        end = _find_tag(article, closing, position, limit)
         if end < 0:
             return -1
         inner = _find_tag(article, opening, position, end)

@@ -53,6 +53,8 @@ class InlineWriter(ABC):
     def _inline(self, element: Any, pieces: list[str]) -> None:
         if text := element.text:
             pieces.append(text)
+        if len(element) == 0:
+            return
         how = self.rules.inline
         for child in element:
             tag = child.tag
@@ -64,10 +66,7 @@ class InlineWriter(ABC):
                 else:
                     self._inline(child, pieces)
             elif kind is rules.REFERENCE:
-                if _is_plain_citation(child):
-                    pieces.append(DROPPED)
-                else:
-                    self._reference(child, pieces)
+                self._reference(child, pieces)
             elif kind is rules.STYLE:
                 self._style(child, pieces, tail)
             elif kind is rules.RULE:
@@ -115,6 +114,9 @@ class InlineWriter(ABC):
         """Write a cross-reference; number citations and note marks leave a DROPPED mark instead."""
         text = self._text(xref)
         kind = xref.get("ref-type")
+        if kind == "bibr" and len(text) < 4 and text.isdecimal():
+            pieces.append(DROPPED)  # nearly all are such
+            return
         if (
             kind in _NOTE_REFERENCES
             or not text.strip()
@@ -164,14 +166,6 @@ class InlineWriter(ABC):
             if tag not in self.rules.blocks:
                 self._inline_plain(child, pieces)
             pieces.append(child.tail or "")
-
-
-def _is_plain_citation(xref: Any) -> bool:
-    """Tell a citation by a mere number: nearly all cross-references are."""
-    if len(xref) or xref.get("ref-type") != "bibr":
-        return False
-    text = xref.text or ""
-    return len(text) < 4 and text.isdecimal()
 
 
 def _styled_after(element: Any) -> str:

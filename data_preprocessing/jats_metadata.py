@@ -1,6 +1,7 @@
 """Identifiers, title, licence, year, language and type of a JATS article."""
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from data_preprocessing.jats_text import line_text
@@ -34,6 +35,7 @@ _CC_WORDS = re.compile(
     r"(Non-?\s?Commercial)?\W*(No-?\s?Deriv\w*|Share-?\s?Alike)?",
     re.IGNORECASE,
 )
+_YEAR = re.compile(r"\s*(?:1[6-9]|20)\d\d\s*")
 _RETRACTED_TITLE = re.compile(r"\W*retracted(?:\s+article)?\b\W*[:.\]]", re.IGNORECASE)
 
 
@@ -50,11 +52,12 @@ def article_ids(meta: Any) -> tuple[int | None, int | None]:
 
 def title(meta: Any) -> str:
     """Return the article's title with its subtitle, on one line."""
-    parts = [line_text(part) for part in meta.iterfind("title-group/article-title")]
-    parts = parts or [line_text(part) for part in meta.iterchildren("article-title")]
-    parts += [line_text(part) for part in meta.iterfind("title-group/subtitle")]
+    groups = list(meta.iterchildren("title-group"))
+    titles = [part for group in groups for part in group.iterchildren("article-title")]
+    titles = titles or list(meta.iterchildren("article-title"))
+    titles += [part for group in groups for part in group.iterchildren("subtitle")]
     whole = ""
-    for part in filter(None, parts):
+    for part in filter(None, map(line_text, titles)):
         joint = "" if not whole else " " if whole[-1] in ":.?!" else ": "
         whole += joint + part
     return whole
@@ -63,10 +66,11 @@ def title(meta: Any) -> str:
 def year(meta: Any) -> int | None:
     """Return the year in which the article first appeared, in print or electronically."""
     years = [
-        int(text)
+        int(element.text)
         for published in meta.iterchildren("pub-date")
         if published.get("pub-type") != "nihms-submitted"
-        and re.fullmatch(r"(?:1[6-9]|20)\d\d", text := (published.findtext("year") or "").strip())
+        for element in published.iterchildren("year")
+        if _YEAR.fullmatch(element.text or "")
     ]
     return min(years, default=None)
 
@@ -83,7 +87,8 @@ def publication_types(article: Any, meta: Any, article_title: str) -> list[str]:
     types = [kind] if kind else []
     withdrawn = (
         kind == "retracted-article"
-        or meta.find("related-article[@related-article-type='retraction-forward']") is not None
+        or "retraction-forward"
+        in [related.get("related-article-type") for related in meta.iterchildren("related-article")]
         or _RETRACTED_TITLE.match(article_title)
     )
     return [*types, RETRACTED] if withdrawn else types
@@ -94,19 +99,21 @@ def licence(meta: Any) -> str | None:
 
     Links decide before words, and the licence before the copyright line.
     """
-    permissions = meta.findall("permissions")
-    elements = [element for p in permissions for element in p.findall("license")]
-    links = [element.get(_XLINK_HREF) or "" for element in elements]
-    links += [ref.text or "" for p in permissions for ref in p.iter(_LICENSE_REF)]
-    links += [link.get(_XLINK_HREF) or "" for e in elements for link in e.iter("ext-link", "uri")]
+    return next(filter(None, map(licence_code, _statements(meta))), None)
+
+
+def _statements(meta: Any) -> Iterator[str]:
+    """Yield what may name the licence, one after the other: the first that does decides."""
+    permissions = list(meta.iterchildren("permissions"))
+    licences = [element for p in permissions for element in p.iterchildren("license")]
+    yield from (element.get(_XLINK_HREF, "") for element in licences)
+    yield from (reference.text or "" for p in permissions for reference in p.iter(_LICENSE_REF))
+    for element in licences:
+        yield from (link.get(_XLINK_HREF, "") for link in element.iter("ext-link", "uri"))
+    yield from (element.get("license-type", "") for element in licences)
     # Before JATS (NLM DTD 1 and 2) the statement stood in article-meta or in the copyright line.
-    statements = [*elements, *meta.iter("copyright-statement", "license-p")]
-    words = [element.get("license-type") or "" for element in elements]
-    words += [" ".join("".join(statement.itertext()).split()) for statement in statements]
-    for text in links + words:
-        if code := licence_code(text):
-            return code
-    return None
+    for statement in (*licences, *meta.iter("copyright-statement", "license-p")):
+        yield " ".join("".join(statement.itertext()).split())
 
 
 def licence_code(text: str) -> str | None:

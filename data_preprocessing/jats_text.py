@@ -14,7 +14,7 @@ from typing import Any
 from lxml import etree
 
 from data_preprocessing import jats_rules as rules
-from data_preprocessing.inline_text import collapse
+from data_preprocessing.inline_text import collapse, first_child
 from data_preprocessing.jats_inline import InlineWriter, clean
 from data_preprocessing.jats_rules import JatsOptions, rules_for
 
@@ -30,6 +30,7 @@ NOTHING_LEFT = "nothing_left"  # a paragraph that held only things which another
 CELLS = " | "
 """Between the cells of a table's row."""
 
+_HEADINGS = ("label", "title")
 _count_paragraphs = etree.XPath("count(descendant-or-self::p)")
 
 
@@ -53,6 +54,8 @@ def article_text(article: Any, options: JatsOptions | None = None) -> tuple[str,
 
 def line_text(element: Any) -> str:
     """Return the text of a title or similar element on one line, without reference marks."""
+    if len(element) == 0:
+        return clean(element.text or "")
     writer = _Writer(JatsOptions(), None)
     writer.line(element)
     return " ".join(writer.lines)
@@ -94,7 +97,7 @@ class _Writer(InlineWriter):
 
     def _front(self, front: Any) -> None:
         before = self.ledger.total()
-        meta = front if front.tag == "front-stub" else front.find("article-meta")
+        meta = front if front.tag == "front-stub" else first_child(front, "article-meta")
         for part in meta if meta is not None else ():
             if part.tag == "abstract":
                 kind = (part.get("abstract-type") or "").strip().lower()
@@ -178,12 +181,13 @@ class _Writer(InlineWriter):
     def _section(self, element: Any) -> None:
         """Write label and title as one line, then the content; nothing if there is no content."""
         start, kept = len(self.lines), self._kept
-        headings = [child for child in element if child.tag in ("label", "title")]
+        children = list(element)  # held, so that lxml need not make them again for _children
+        headings = [child for child in children if child.tag in _HEADINGS]
         for heading in sorted(headings, key=_tag) if len(headings) > 1 else headings:
             self.line(heading)
         self._join(start)
         content = len(self.lines)
-        self._children(element, skip=("label", "title"))
+        self._children(element, skip=_HEADINGS)
         if len(self.lines) == content and self._kept == kept:
             del self.lines[start:]
 

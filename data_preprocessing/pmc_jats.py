@@ -20,7 +20,7 @@ from data_preprocessing.byte_streams import (
     to_utf8,
     utf8_chunks,
 )
-from data_preprocessing.inline_text import local_name
+from data_preprocessing.inline_text import first_child, local_name
 from data_preprocessing.jats_cut import without_unread
 from data_preprocessing.jats_rules import JatsOptions
 from data_preprocessing.jats_text import ALL_KEPT, KEPT, LedgerError, article_text
@@ -218,18 +218,18 @@ class _Reader:
         """Read a file that is one article and nothing else; None if it is not, or is damaged."""
         if encoding_of(document[:1024]) not in ("utf-8", "ascii"):
             return None
-        for version in self._versions(document):
-            start = version.find(b"<article", 0, _PROLOG)
-            end = version.rfind(b"</article>", -_EPILOG) + len(b"</article>")
-            if (
-                start < 0
-                or end < start
-                or version[start + 8 : start + 9] not in (b">", b" ", b"\n", b"\r", b"\t")
-                or version[end:].strip()
-            ):
-                return None
+        start = document.find(b"<article", 0, _PROLOG)
+        end = document.rfind(b"</article>", -_EPILOG) + len(b"</article>")
+        if (
+            start < 0
+            or end < start
+            or document[start + 8 : start + 9] not in (b">", b" ", b"\n", b"\r", b"\t")
+            or document[end:].strip()
+        ):
+            return None
+        for version in self._versions(document, start, end):
             try:
-                return self._read(version[start:end], name)
+                return self._read(version, name)
             except DamagedRecord:
                 continue
         return None
@@ -237,7 +237,7 @@ class _Reader:
     def article(self, raw: bytes, name: str) -> Record | None:
         """Read an article; None, and an entry in the log, if it is damaged."""
         why = ""
-        for version in self._versions(raw):
+        for version in self._versions(raw, 0, len(raw)):
             try:
                 return self._read(version, name)
             except DamagedRecord as error:
@@ -245,13 +245,13 @@ class _Reader:
         self.log.damaged(f"{name}: {why}")
         return None
 
-    def _versions(self, article: bytes) -> Iterator[bytes]:
+    def _versions(self, document: bytes, start: int, end: int) -> Iterator[bytes]:
         """Yield an article without what is not read; then all of it, should that be damaged."""
-        tables = not self._options.table_text or len(article) > MAX_TABLE_TEXT
-        smaller = without_unread(article, tables=tables)
+        tables = not self._options.table_text or end - start > MAX_TABLE_TEXT
+        smaller = without_unread(document, start, end, tables=tables)
         yield smaller
-        if smaller is not article:
-            yield article
+        if (whole := document[start:end]) != smaller:
+            yield whole
 
     def _read(self, raw: bytes, name: str) -> Record:
         article = parse_record(raw, self.log)
@@ -281,7 +281,8 @@ class _Reader:
 
 
 def _record(article: Any, text: str, name: str, listed: dict[int, ListedArticle]) -> Record:
-    meta = article.find("front/article-meta")
+    front = first_child(article, "front")
+    meta = first_child(front, "article-meta") if front is not None else None
     if meta is None:
         meta = etree.Element("article-meta")
     pmid, pmcid = metadata.article_ids(meta)

@@ -26,7 +26,6 @@ from modelzoo_mediswift.data.batch import Batch, Validation
 from modelzoo_mediswift.data.hdf5 import SequenceSource
 from modelzoo_mediswift.data.loader import EvalLoader, TrainLoader
 from modelzoo_mediswift.errors import UserError
-from modelzoo_mediswift.sparsity.masking import Masking
 from modelzoo_mediswift.trainer.callbacks.run_record import RunRecord
 from modelzoo_mediswift.trainer.trainer import Trainer
 
@@ -85,8 +84,7 @@ def build_fit(
     validation = _validation(fit.val_dataloader, init)
     start = find_start(config, source, resume=resume, load_states=load_states)
     model = TracedGPT3(**build_model.model_arguments(init.model, seed))
-    rules = [build_model.build_sparsity_rule(block) for block in init.sparsity]
-    masking = Masking(model, rules, seed) if rules else None
+    masking = build_model.build_masking(init, model, seed)
     start.load_weights(init, model, seed)
     masks = masking.take_out() if masking else {}
     build_model.train_only(init, model)
@@ -106,20 +104,23 @@ def build_fit(
 
 
 def build_validate(
-    config: TrainerConfig, path: Path | None, make_backend: MakeBackend | None = None
+    config: TrainerConfig,
+    path: Path | None,
+    mode: str = "eval",
+    make_backend: MakeBackend | None = None,
 ) -> tuple[Trainer, Validation]:
     """`build.build_validate` for CSX."""
     from modelzoo_mediswift.cerebras import assemble
     from modelzoo_mediswift.cerebras.program import TracedGPT3
 
     init = config.init
-    loaders = build_data.validation_loaders(config)
+    loaders = build_data.validation_loaders(config, mode)
     assemble.check_for_csx(config)
     model = TracedGPT3(**build_model.model_arguments(init.model, init.seed or 0))
     step = load_for_evaluation(model, path)
     backend = (make_backend or assemble.csx_backend)(init, Path(init.model_dir) / LOGS)
     engine = assemble.make_engine(config, backend, model, False)
-    return make_validate_trainer(init, engine, step), _validation(tuple(loaders), init)
+    return make_validate_trainer(init, engine, step), _validation(loaders, init)
 
 
 def _train_batches(

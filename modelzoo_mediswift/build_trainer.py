@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import math
 import platform
 import secrets
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from modelzoo_mediswift.build_length import make_cadence, total_steps
 from modelzoo_mediswift.build_start import Start
 from modelzoo_mediswift.checkpoint.revival import Revival
 from modelzoo_mediswift.config.callbacks import KeepNCheckpoints, LogSparsity
@@ -81,16 +81,16 @@ def make_fit_job(
     """Put the parts together; `start` is restored by now."""
     init, fit = config.init, fit_section(config)
     model_dir, processes, step = Path(init.model_dir), parts.processes, start.step
-    total = _total_steps(init, step, len(source), fit.train_dataloader.batch_size)
+    total = total_steps(init.loop, fit.train_dataloader, len(source), step)
     run = _make_run(config, source, start, seed, parts, total)
     model_dir.mkdir(parents=True, exist_ok=True)
     if processes.first:
         Revival(start.revived).save(model_dir)
-    stopping = _early_stopping(init, model_dir, step)
+    stopping = _early_stopping(init, model_dir, step, processes)
     trainer = Trainer(
         parts.engine,
         run,
-        _cadence(init, step, total),
+        make_cadence(init, total),
         _make_checkpointing(config, source, writes=processes.first),
         parts.callbacks if processes.first else [],
         stopping,
@@ -200,43 +200,15 @@ def _make_checkpointing(
     )
 
 
-def _early_stopping(init: InitConfig, model_dir: Path, step: int) -> EarlyStopping | None:
+def _early_stopping(
+    init: InitConfig, model_dir: Path, step: int, processes: Processes
+) -> EarlyStopping | None:
     """What watches the validation set, with what it knows up to `step`."""
     asked = init.callback(EarlyStoppingConfig)
     if asked is None:
         return None
-    stopping = EarlyStopping(model_dir, asked.monitor, asked.patience, asked.min_delta)
+    stopping = EarlyStopping(
+        model_dir, asked.monitor, asked.patience, asked.min_delta, processes.first
+    )
     stopping.take_up(step)
     return stopping
-
-
-def _total_steps(init: InitConfig, step: int, n_samples: int, batch_size: int) -> int:
-    """The step at which training ends that begins at `step`."""
-    loop = init.loop
-    if loop.num_steps is not None:
-        return step + loop.num_steps
-    limits = []
-    if loop.max_steps is not None:
-        limits.append(loop.max_steps)
-    if loop.num_epochs is not None:
-        per_epoch = loop.steps_per_epoch or n_samples // batch_size // loop.grad_accum_steps
-        if per_epoch == 0:
-            raise UserError(
-                f"the training data has {n_samples} sequences, fewer than one step takes "
-                f"({batch_size} x {loop.grad_accum_steps})"
-            )
-        limits.append(loop.num_epochs * per_epoch)
-    return min(limits)
-
-
-def _cadence(init: InitConfig, step: int, total: int) -> Cadence:
-    frequency = init.loop.eval_frequency
-    if isinstance(frequency, float):
-        frequency = max(1, math.ceil(frequency * (total - step)))  # up, as Model Zoo rounds
-    return Cadence(
-        total,
-        init.logging.log_steps,
-        evaluate_every=frequency or 0,
-        checkpoint_every=init.checkpoint.steps or 0,
-        checkpoint_first=init.checkpoint.save_initial_checkpoint,
-    )

@@ -10,9 +10,16 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PROJECT = ("modelzoo_mediswift", "data_preprocessing")
 
-FREE = {"errors", "whole_files"}  # every module may use them
+FREE = {"errors", "whole_files", "help_format"}  # every module may use them
 PARTS = {"config", "model", "sparsity", "data", "optim", "tasks", "plan", "report", "kernels"}
-BUILD_PARTS = {"build_model", "build_data", "build_start", "build_engine", "build_trainer"}
+BUILD_PARTS = {
+    "build_model",
+    "build_data",
+    "build_start",
+    "build_length",
+    "build_engine",
+    "build_trainer",
+}
 MAY_IMPORT = {
     **{part: set() for part in PARTS},
     "engine": PARTS,
@@ -23,7 +30,8 @@ MAY_IMPORT = {
     "build_data": PARTS | {"build_model"},
     "build_engine": PARTS | {"engine", "build_model"},
     "build_start": PARTS | {"engine", "checkpoint", "trainer"},
-    "build_trainer": PARTS | {"engine", "checkpoint", "trainer"} | {"build_data", "build_start"},
+    "build_length": PARTS | {"trainer"},
+    "build_trainer": PARTS | {"engine", "checkpoint", "trainer", "build_start", "build_length"},
     "build": PARTS | {"engine", "checkpoint", "trainer"} | BUILD_PARTS,
     "cerebras": PARTS | {"engine"},
     "build_csx": PARTS | {"engine", "checkpoint", "trainer", "cerebras"} | BUILD_PARTS,
@@ -71,6 +79,7 @@ def test_data_preprocessing_uses_the_data_contract_and_the_tasks_only():
         "modelzoo_mediswift.data.hdf5",
         "modelzoo_mediswift.tasks",
         "modelzoo_mediswift.errors",
+        "modelzoo_mediswift.help_format",
     )
     for path in sources(ROOT / "data_preprocessing"):
         for name in imports(path):

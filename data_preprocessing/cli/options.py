@@ -6,11 +6,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelzoo_mediswift.help_format import HelpFormatter
+
 if TYPE_CHECKING:
     from data_preprocessing.executor import Executor
 
 
-class _Help(argparse.ArgumentDefaultsHelpFormatter):
+class _Help(HelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
     """Names a default where there is one to name, and the text does not do so itself."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:

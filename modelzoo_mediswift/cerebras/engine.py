@@ -90,12 +90,12 @@ class CstorchEngine:
             return update.step(loss)
 
         @cstorch.step_closure
-        def report(loss: Tensor, learning_rate: Tensor, grad_norm: Tensor | None) -> None:
+        def report(**scalars: Tensor) -> None:  # the library fetches arguments that are tensors
             nonlocal reported
             step = start + executor.user_iteration
             tokens = (step - reported) * tokens_per_step
             reported = step
-            on_step(_step_result(step, tokens, loss, learning_rate, grad_norm))
+            on_step(_step_result(step, tokens, Step(**scalars), update.log_loss_scale))
 
         @cstorch.checkpoint_closure
         def save() -> None:
@@ -104,8 +104,7 @@ class CstorchEngine:
         tokens_per_step = 0
         for batch in executor:
             tokens_per_step = batch["input_ids"].numel()
-            result = train_step(batch)
-            report(result.loss, result.learning_rate, result.grad_norm)
+            report(**vars(train_step(batch)))
             save()
         self.step = stop
 
@@ -175,11 +174,20 @@ class CstorchEngine:
         return cstorch.amp.autocast() if self.autocast else nullcontext()
 
 
-def _step_result(
-    step: int, n_tokens: int, loss: Tensor, learning_rate: Tensor, grad_norm: Tensor | None
-) -> StepResult:
-    value = loss.item()
-    if not math.isfinite(value):
-        raise NonFiniteLoss(f"step {step}: the loss is {value}")
-    norm = None if grad_norm is None else grad_norm.item()
-    return StepResult(step, learning_rate.item(), n_tokens, value, norm)
+def _step_result(step: int, n_tokens: int, done: Step, log_loss_scale: bool) -> StepResult:
+    """Raises NonFiniteLoss, also where gradients overflow at any loss scale: each such step is
+    skipped, so that training would stand still in silence."""
+    loss = done.loss.item()
+    if not math.isfinite(loss):
+        raise NonFiniteLoss(f"step {step}: the loss is {loss}")
+    scale, free, norm = map(_number, (done.loss_scale, done.free_loss_scale, done.grad_norm))
+    if scale is not None and free is not None and free < scale:
+        raise NonFiniteLoss(
+            f"step {step}: gradients overflow at the smallest loss scale, {scale:g}"
+        )
+    logged = scale if log_loss_scale else None
+    return StepResult(step, done.learning_rate.item(), n_tokens, loss, norm, logged)
+
+
+def _number(scalar: Tensor | None) -> float | None:
+    return None if scalar is None else scalar.item()

@@ -23,6 +23,8 @@ class Step:
     loss: Tensor
     learning_rate: Tensor
     grad_norm: Tensor | None  # None where gradients are not clipped by norm
+    loss_scale: Tensor | None  # for the next step; None where it is constant
+    free_loss_scale: Tensor | None  # what it would be without its lower bound
 
 
 class Update:
@@ -57,6 +59,7 @@ class Update:
             self.sparsity.apply(self.optimizer)
         self.scheduler = _scheduler(self.optimizer, scheduler) if scheduler else None
         self.scaler = _scaler(precision)
+        self.log_loss_scale = bool(precision.log_loss_scale)
         self.max_gradient_norm = precision.max_gradient_norm
         self.max_gradient_value = precision.max_gradient_value
 
@@ -81,7 +84,13 @@ class Update:
         self.optimizer.zero_grad()
         if self.scheduler is not None:
             self.scheduler.step()
-        return Step(loss, torch.as_tensor(learning_rate), grad_norm)
+        scale, free = self._loss_scales()
+        return Step(loss, torch.as_tensor(learning_rate), grad_norm, scale, free)
+
+    def _loss_scales(self) -> tuple[Tensor, Tensor] | tuple[None, None]:
+        if self.scaler is None or not self.scaler.dynamic:
+            return None, None
+        return self.scaler.get_scale(), self.scaler.get_non_clamped_scale()
 
 
 def use_precision(precision: PrecisionConfig, csx: bool) -> None:

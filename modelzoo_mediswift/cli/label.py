@@ -11,7 +11,7 @@ from typing import Any
 
 from modelzoo_mediswift.cli.flags import add_device_flag, add_tokenizer_flag
 from modelzoo_mediswift.errors import UserError
-from modelzoo_mediswift.tasks.layout import LAYOUT_KEY, POSITIONS
+from modelzoo_mediswift.tasks.layout import POSITIONS
 from modelzoo_mediswift.tasks.pubmedqa import PubMedQA
 from modelzoo_mediswift.tasks.pubmedqa_files import LABELLING_FILE, load_records, with_context
 from modelzoo_mediswift.whole_files import read_json, write_json, write_whole
@@ -75,8 +75,8 @@ def label_questions(
     """Label, or go on labelling, and write the labelled questions; returns labelling.json."""
     from tqdm import tqdm
 
-    from modelzoo_mediswift.checkpoint.directory import MODEL_FILE, file_sha256
-    from modelzoo_mediswift.cli.loading import load_model, read_tokenizer
+    from modelzoo_mediswift.checkpoint.directory import file_sha256
+    from modelzoo_mediswift.cli.loading import load_model, read_tokenizer, trained_layout
     from modelzoo_mediswift.evaluation.pseudo_labels import pseudo_labels
 
     records = with_context(load_records(data, labelled=False))
@@ -84,7 +84,7 @@ def label_questions(
     text = read_tokenizer(tokenizer, checkpoint, checkpoint_path)
     facts = {
         "checkpoint": str(checkpoint_path),
-        "checkpoint_sha256": file_sha256(checkpoint_path / MODEL_FILE),
+        "checkpoint_sha256": checkpoint.sha256 or file_sha256(checkpoint_path),  # of a .mdl
         "data": data.name,
         "data_sha256": file_sha256(data),
     }
@@ -102,7 +102,8 @@ def label_questions(
         for example in part:
             answers.pop(example.id, None)
     size = batch_size or (32 if device == "GPU" else 4)
-    position = (checkpoint.data.get(LAYOUT_KEY) or {}).get("prompt_position", POSITIONS[0])
+    layout = trained_layout(checkpoint, checkpoint_path)
+    position = layout.get("prompt_position", POSITIONS[0])
     lines = [_line(pmid, *answer) for pmid, answer in answers.items()]
     write_whole(output / ANSWERS_FILE, "".join(lines))
     count = sum(map(len, open_parts))

@@ -6,8 +6,10 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from modelzoo_mediswift.cli.errors import guarded
+from modelzoo_mediswift.help_format import HelpFormatter
 
 # Command -> the module of this package that has it. Only the one asked for is imported, since the
 # imports of all of them take longer than `plan` does.
@@ -27,6 +29,11 @@ COMMANDS = {
 }
 
 
+class _Command(argparse.ArgumentParser):
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(formatter_class=HelpFormatter, **settings)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(
@@ -34,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Sparse pre-training of biomedical language models. Training itself is "
         "`python run.py {CSX,CPU,GPU} --params FILE`; data is `python -m data_preprocessing`.",
     )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Command)
     asked = [COMMANDS[given[0]]] if given and given[0] in COMMANDS else COMMANDS.values()
     for module in dict.fromkeys(asked):
         importlib.import_module(f"modelzoo_mediswift.cli.{module}").add_parser(commands)

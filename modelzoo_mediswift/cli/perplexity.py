@@ -49,9 +49,12 @@ def run(arguments: argparse.Namespace) -> int:
         )
     found = {}
     for path, content in texts.items():
+        ids = text.encode(content)
+        if not ids:
+            raise UserError(f"{path}: nothing in it that makes a token")
         one = text_perplexity(
             model,
-            text.encode(content),
+            ids,
             text.eos_id,
             len(content.encode("utf-8")),
             arguments.stride,

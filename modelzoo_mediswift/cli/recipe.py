@@ -19,7 +19,7 @@ from modelzoo_mediswift.cli.label import LABELS_FILE, label_questions
 from modelzoo_mediswift.config.dump import to_yaml
 from modelzoo_mediswift.config.fine_tuning import PseudoLabels
 from modelzoo_mediswift.config.trainer import NEWEST, TrainerConfig
-from modelzoo_mediswift.data.overlap import refuse_overlap
+from modelzoo_mediswift.data.overlap import refuse_overlap, tests_beside
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.whole_files import read_json, write_json
 
@@ -164,7 +164,7 @@ def _check_data(stages: Sequence[Stage]) -> None:
         trained += list(fit.train_dataloader.data_dir)
         for loader in fit.val_dataloader:
             held_out += list(loader.data_dir)
-            held_out += [str(Path(folder).parent / "test") for folder in loader.data_dir]
+            held_out += tests_beside(loader.data_dir)
     refuse_overlap(trained, dict.fromkeys(held_out))
 
 
@@ -198,11 +198,8 @@ def _label(asked: PseudoLabels, config: TrainerConfig, device: str) -> dict[str,
     print(done.stdout, end="", file=sys.stderr)
     if done.returncode:
         raise UserError(f"PseudoLabels: {folder.parent} could not be written (see above)")
-    refuse_overlap(
-        [str(folder)],
-        [str(p) for v in config.fit.val_dataloader for d in v.data_dir
-         for p in (Path(d), Path(d).parent / "test")],
-    )  # fmt: skip
+    held_out = [d for loader in config.fit.val_dataloader for d in loader.data_dir]
+    refuse_overlap([str(folder)], held_out + tests_beside(held_out))
     return note
 
 

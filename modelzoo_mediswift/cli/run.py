@@ -17,6 +17,7 @@ from modelzoo_mediswift.cli.errors import INTERRUPTED, guarded
 from modelzoo_mediswift.config.load import load_stages
 from modelzoo_mediswift.config.trainer import NEWEST, TrainerConfig
 from modelzoo_mediswift.errors import UserError
+from modelzoo_mediswift.help_format import HelpFormatter
 
 if TYPE_CHECKING:
     from modelzoo_mediswift.engine.base import EvalResult
@@ -43,6 +44,7 @@ def make_parser() -> argparse.ArgumentParser:
         prog="run.py",
         description="Train or evaluate a MediSwift model as a Model Zoo trainer YAML describes it.",
         epilog="example: python run.py CPU --params params/tiny_s75.yaml",
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("device", choices=("CSX", "CPU", "GPU"), help="where to run")
     parser.add_argument("-p", "--params", type=Path, required=True, help="trainer YAML")
@@ -77,7 +79,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--num_steps", type=int, help=f"{steps} of this run")
     parser.add_argument("--num_epochs", type=int, help="passes over the training data")
     parser.add_argument("--eval_steps", type=int, help="batches per evaluation")
-    parser.add_argument("--logging", help="log level: DEBUG, INFO, WARNING or ERROR")
+    parser.add_argument(
+        "--logging", metavar="LEVEL", help="log level: DEBUG, INFO, WARNING or ERROR"
+    )
     recipe.add_flags(parser)
     csx.add_flags(parser)
     return parser
@@ -222,9 +226,11 @@ def _evaluate(arguments: argparse.Namespace, config: TrainerConfig) -> int:
 
     for path in _checkpoints(arguments, config):
         if arguments.device == "CSX":
-            trainer, validation = build_csx.build_validate(config, path)
+            trainer, validation = build_csx.build_validate(config, path, arguments.mode)
         else:
-            trainer, validation = build.build_validate(config, arguments.device, path)
+            trainer, validation = build.build_validate(
+                config, arguments.device, path, arguments.mode
+            )
         _say(f"evaluating {path or 'the initial weights'}")
         for name, result in trainer.validate(validation).items():
             if _speaks():

@@ -13,6 +13,7 @@ from typing import Any
 
 from modelzoo_mediswift.build import build_fit
 from modelzoo_mediswift.build_data import open_data
+from modelzoo_mediswift.build_length import steps_per_epoch
 from modelzoo_mediswift.checkpoint.directory import list_checkpoints
 from modelzoo_mediswift.cli import evaluate, recipe
 from modelzoo_mediswift.config.fine_tuning import EarlyStopping
@@ -81,10 +82,8 @@ def point_config(sweep: SweepConfig, point: Point) -> tuple[TrainerConfig, int]:
     assert base.fit is not None
     assert base.init.loop.num_epochs is not None
     size, peak = point.configuration
-    samples = len(open_data(base.fit.train_dataloader, base.init.model))
-    per_epoch = samples // size // base.init.loop.grad_accum_steps
-    if per_epoch == 0:
-        raise UserError(f"{sweep.params}: {samples} sequences make no batch of {size}")
+    data = base.fit.train_dataloader.model_copy(update={"batch_size": size})
+    per_epoch = steps_per_epoch(base.init.loop, data, len(open_data(data, base.init.model)))
     total = per_epoch * base.init.loop.num_epochs
     warmup = max(1, round(sweep.warmup * total))
     rise = {"initial_learning_rate": 0.0, "end_learning_rate": peak, "total_iters": warmup}

@@ -144,7 +144,7 @@ class PrecisionConfig(Section):
     max_gradient_value: PositiveFloat | None = None
     """Each element of the gradients is clamped to plus or minus this."""
     log_loss_scale: bool | None = None
-    """Whether to log the factor; where absent, if it is dynamic."""
+    """Whether to log a dynamic factor (CSX); where absent, it is."""
 
     @field_validator("loss_scaling_factor")
     @classmethod
@@ -203,7 +203,7 @@ class LoopConfig(Section):
     num_epochs: PositiveInt | None = None
     """Passes over the training data."""
     steps_per_epoch: PositiveInt | None = None
-    """Length of an epoch; None for the whole data set."""
+    """Length of an epoch in batches; None for the whole data set."""
     eval_frequency: Annotated[int | float | None, BeforeValidator(_eval_frequency)] = 1.0
     """Steps between evaluations (int), or that as a share of the run (float); None for never."""
     eval_steps: PositiveInt | None = None

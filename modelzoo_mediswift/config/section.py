@@ -223,7 +223,7 @@ def unpack(value: object, what: str) -> tuple[str, object]:
 def show_keys(value: object) -> str:
     """Like ``show``, but a mapping shows its keys."""
     if isinstance(value, Mapping):
-        return "the keys " + ", ".join(map(str, value)) if value else "an empty mapping"
+        return f"the keys {_shorten(', '.join(value))}" if value else "an empty mapping"
     return show(value)
 
 

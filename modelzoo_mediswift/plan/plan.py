@@ -146,7 +146,7 @@ def _steps(init: Init) -> int | None:
     loop = init.loop
     limits = [limit for limit in (loop.num_steps, loop.max_steps) if limit is not None]
     if loop.num_epochs is not None and loop.steps_per_epoch is not None:
-        limits.append(loop.num_epochs * loop.steps_per_epoch)
+        limits.append(loop.num_epochs * (loop.steps_per_epoch // loop.grad_accum_steps))
     return min(limits, default=init.schedule_steps)
 
 

@@ -203,6 +203,16 @@ def test_labelling(files, capsys):
     assert "labelled with another data; remove the folder" in capsys.readouterr().err
 
 
+def test_a_mdl_labels_as_its_folder_does(files):
+    pytest.importorskip("hdf5plugin")
+    assert mediswift(["convert", "run/checkpoint_5", "run/five.mdl"]) == 0
+    for start, out in (("run/checkpoint_5", "folder"), ("run/five.mdl", "mdl")):
+        command = ["label", start, "--data", "qa/ori_pqau.json"]
+        assert mediswift([*command, "--tokenizer", "tokenizer.json", "-o", out]) == 0
+    folder, mdl = (Path(out, "answers.jsonl").read_text() for out in ("folder", "mdl"))
+    assert folder == mdl
+
+
 def test_a_recipe_is_not_one_trainer(files, capsys):
     assert len(load_stages(Path("recipe.yaml"))) == 3
     assert mediswift(["plan", "recipe.yaml"]) == 0

@@ -187,6 +187,39 @@ def test_mode_eval_and_eval_all(run_files, capsys):
     assert [line.split()[0] for line in lines] == [f"run/checkpoint_{n}" for n in (5, 10, 15, 20)]
 
 
+def test_eval_all_reads_its_own_data(run_files, capsys):
+    shutil.copytree("validation", "other")
+    loader = "{data_processor: GptHDF5MapDataProcessor, data_dir: %s, batch_size: 4}"
+    both = f"[{loader % 'validation'}, {loader % 'other'}]"
+    text = Path("sparse.yaml").read_text()
+    paths = "[run/checkpoint_5, run/checkpoint_20]"
+    Path("sparse.yaml").write_text(
+        f"{text}  validate_all: {{val_dataloaders: {both}, ckpt_paths: {paths}}}\n"
+    )
+    assert train() == 0
+    capsys.readouterr()
+    assert train("--mode", "eval_all") == 0
+    found = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
+    assert found == [
+        [f"run/checkpoint_{n}", f"{name}:"] for n in (5, 20) for name in ("validation", "other")
+    ]
+
+
+def test_a_run_that_goes_on_evaluates_where_it_would_have(run_files):
+    change("eval_frequency: 10", "eval_frequency: 0.35")
+    assert train("--model_dir", "straight") == 0
+    assert train("--model_dir", "parts") == 0
+    for n in (15, 20):
+        shutil.rmtree(f"parts/checkpoint_{n}")
+    assert train("--model_dir", "parts") == 0
+
+    def evaluated(folder: str) -> set[int]:
+        lines = Path(folder, "log.jsonl").read_text().splitlines()
+        return {e["step"] for e in map(json.loads, lines) if e["event"] == "eval"}
+
+    assert evaluated("straight") == evaluated("parts") == {0, 7, 14, 20}
+
+
 def test_sparse_to_dense_with_a_soft_prompt(run_files, capsys):
     assert train() == 0
     text = Path("sparse.yaml").read_text()

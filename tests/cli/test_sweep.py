@@ -183,7 +183,7 @@ def test_a_stage_of_a_recipe_starts_where_the_one_before_ended(files, capsys):
         ("[0.01, 0.00001]", "[0]", "sweep.learning_rate.0: expected a number > 0"),
         ("task: pubmedqa", "task: pubmed", "no task 'pubmed', expected"),
         ("base.yaml", "sparse.yaml", "needs trainer.fit and the callback EarlyStopping"),
-        ("[4, 8]", "[400]", "24 sequences make no batch of 400"),
+        ("[4, 8]", "[400]", "0 batches of 400 (24 sequences)"),
         ("base.yaml", "base.yaml\n  stage: 2", "base.yaml has 1 stages, got 2"),
         ("sweep:", "swep:", 'unknown key "swep"; did you mean "sweep"?'),
     ],

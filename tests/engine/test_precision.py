@@ -37,8 +37,12 @@ def test_choices():
 def test_peaks():
     assert peak_flops("NVIDIA H200") == 989e12
     assert peak_flops("NVIDIA H100 PCIe") == 756e12
+    assert peak_flops("NVIDIA H100 NVL") == 835e12
+    assert peak_flops("NVIDIA H100 80GB HBM3") == 989e12
+    assert peak_flops("NVIDIA GB200") == 2500e12
     assert peak_flops("NVIDIA A100-SXM4-80GB, bf16 mixed precision") == 312e12
     assert peak_flops("CPU, 2 threads, fp32") is None
     assert peak_flops("2 x NVIDIA GH200 480GB, bf16 mixed precision") == 989e12
     assert peak_flops("NVIDIA RTX A1000 Laptop GPU") is None
     assert peak_flops("NVIDIA RTX A4000") is None
+    assert peak_flops("NVIDIA GeForce RTX 4090 Laptop GPU") is None

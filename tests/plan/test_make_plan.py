@@ -123,6 +123,7 @@ def test_the_dataloader_may_set_the_length(config: Make) -> None:
         ({"max_steps": 7}, 100, 7),
         ({"num_steps": 5, "max_steps": 7}, 100, 5),
         ({"num_epochs": 2, "steps_per_epoch": 3}, 100, 6),
+        ({"num_epochs": 2, "steps_per_epoch": 9, "grad_accum_steps": 2}, 100, 8),
         ({"num_epochs": 2, "steps_per_epoch": 3, "max_steps": 4}, 100, 4),
         ({"num_epochs": 2}, 100, 100),
         ({"num_epochs": 2}, None, None),
@@ -131,7 +132,8 @@ def test_the_dataloader_may_set_the_length(config: Make) -> None:
 def test_steps(config: Make, loop: dict[str, int], schedule: int | None, steps: int | None) -> None:
     result = make_plan(config(loop=loop, schedule_steps=schedule, warmup_steps=2))
     assert result.steps == steps
-    assert result.tokens == (None if steps is None else 3 * 5 * steps)
+    batch = 3 * loop.get("grad_accum_steps", 1)
+    assert result.tokens == (None if steps is None else batch * 5 * steps)
     assert result.warmup_share == (None if steps is None else 2 / steps)
     assert (result.flops is None) == (steps is None)
 

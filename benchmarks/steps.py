@@ -1,0 +1,60 @@
+"""A GPT-3 of some shape, its engine, and batches of random tokens: what training steps need."""
+
+import torch
+
+from modelzoo_mediswift.data.batch import Batch
+from modelzoo_mediswift.engine.processes import ALONE, Processes
+from modelzoo_mediswift.engine.sparse_layers import SparseLayers, always
+from modelzoo_mediswift.engine.torch_engine import TorchEngine, Update
+from modelzoo_mediswift.model.gpt3 import GPT3
+from modelzoo_mediswift.optim.adamw import AdamW
+from modelzoo_mediswift.optim.schedules import ConstantLR
+from modelzoo_mediswift.sparsity.masking import Masking
+
+HEAD_WIDTH = 64
+
+
+def make_model(vocab_size: int, hidden_size: int, layers: int, length: int) -> GPT3:
+    """Without dropout; feed-forward blocks are four times as wide as the model."""
+    return GPT3(
+        vocab_size=vocab_size,
+        hidden_size=hidden_size,
+        num_hidden_layers=layers,
+        num_heads=max(1, hidden_size // HEAD_WIDTH),
+        filter_size=4 * hidden_size,
+        max_position_embeddings=length,
+    )
+
+
+def make_engine(
+    model: GPT3,
+    masking: Masking | None = None,
+    *,
+    device: torch.device | None = None,
+    autocast: torch.dtype | None = None,
+    kernels: bool = False,
+    micro_batch_size: int | None = None,
+    module: torch.nn.Module | None = None,
+    processes: Processes = ALONE,
+) -> TorchEngine:
+    """Steps with clipping and AdamW; with `kernels` every masked layer is computed sparse."""
+    optimizer = AdamW(model, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
+    layers = None
+    if kernels and masking is not None:
+        layers = SparseLayers(model, masking.parameters, always, optimizer)
+    return TorchEngine(
+        model,
+        device or torch.device("cpu"),
+        Update(optimizer, ConstantLR(1e-4), masking, max_gradient_norm=1.0),
+        autocast=autocast,
+        micro_batch_size=micro_batch_size,
+        module=module,
+        processes=processes,
+        sparse_layers=layers,
+    )
+
+
+def random_batch(vocab_size: int, rows: int, length: int, num_samples: int | None = None) -> Batch:
+    """Every token counts. `num_samples` are those of all processes; by default `rows`."""
+    ids = torch.randint(vocab_size, (rows, length + 1), dtype=torch.int32)
+    return Batch(ids[:, :-1], torch.ones_like(ids[:, 1:]), ids[:, 1:], 0, num_samples or rows)
