@@ -32,7 +32,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         epilog="example: mediswift label runs/pqaa/checkpoint_99 --data pubmedqa/ori_pqau.json "
         "--tokenizer data/tokenizer.json -o data/pqau_labelled --min_confidence 0.9",
     )
-    parser.add_argument("checkpoint", type=Path, help="checkpoint folder")
+    parser.add_argument("checkpoint", type=Path, help="checkpoint folder, or a .mdl")
     parser.add_argument("--data", type=Path, required=True, help="questions, as in ori_pqau.json")
     add_tokenizer_flag(parser)
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the labels")
