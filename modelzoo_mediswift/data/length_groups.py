@@ -64,9 +64,9 @@ class LengthGroups:
         ends = range(cut + size, len(indices), size)
         windows = [self._ranked(window) for window in np.split(indices, ends)]
         left = (len(indices) - cut) % self.batch_size
-        windows[0], opening = _taken(windows[0], cut, _place(seed))
+        windows[0], opening = self._taken(windows[0], cut, _place(seed))
         if self.join_epochs:
-            windows[-1], closing = _taken(windows[-1], left, _place(seed + 1))
+            windows[-1], closing = self._taken(windows[-1], left, _place(seed + 1))
         else:
             windows[-1], closing = np.split(windows[-1], [len(windows[-1]) - left])
         batches = [batch for window in windows for batch in self._shuffled(window, generator)]
@@ -74,6 +74,15 @@ class LengthGroups:
 
     def _ranked(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
         return indices[np.argsort(self.lengths[indices], kind="stable")]
+
+    def _taken(
+        self, ranked: NDArray[np.int64], count: int, place: float
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """What is left without `count` neighbours, and these. They begin where a batch would, so
+        that no batch of what is left has a gap in it."""
+        start = round(place * ((len(ranked) - count) // self.batch_size)) * self.batch_size
+        taken = slice(start, start + count)
+        return np.delete(ranked, taken), ranked[taken]
 
     def _shuffled(
         self, ranked: NDArray[np.int64], generator: np.random.Generator
@@ -87,12 +96,3 @@ class LengthGroups:
 def _place(seed: int) -> float:
     """Where among the lengths two epochs' common batch is taken from, from 0 to 1."""
     return float(np.random.Generator(np.random.PCG64([seed, 1])).random())
-
-
-def _taken(
-    ranked: NDArray[np.int64], count: int, place: float
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """What is left without `count` neighbours, and these."""
-    start = round(place * (len(ranked) - count))
-    taken = slice(start, start + count)
-    return np.delete(ranked, taken), ranked[taken]
