@@ -114,6 +114,9 @@ def test_perplexity(capsys, files, tmp_path):
                          ([*command, "--stride", "0"], "expected an integer >= 1")):  # fmt: skip
         assert main(bad) == 2
         assert message in capsys.readouterr().err
+    (tmp_path / "a.txt").write_text("\x00 ")
+    assert main(command) == 2
+    assert "nothing in it that makes a token" in capsys.readouterr().err
     (tmp_path / "a.txt").write_bytes(b"\xff\xfe")
     assert main(command) == 2
     assert "not UTF-8 text" in capsys.readouterr().err
