@@ -21,7 +21,7 @@ from machine import machine
 from steps import make_engine, random_batch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from modelzoo_mediswift.build_model import build_model, build_sparsity_rule
+from modelzoo_mediswift.build_model import build_masking, build_model
 from modelzoo_mediswift.config.load import load_config
 from modelzoo_mediswift.config.trainer import TrainerConfig
 from modelzoo_mediswift.data.batch import Batch
@@ -30,7 +30,6 @@ from modelzoo_mediswift.engine.peaks import peak_flops
 from modelzoo_mediswift.engine.torch_engine import TorchEngine
 from modelzoo_mediswift.plan.memory import fitting_micro_batch
 from modelzoo_mediswift.plan.plan import Plan, make_plan
-from modelzoo_mediswift.sparsity.masking import Masking
 
 PARAMS = Path(__file__).parents[1] / "params"
 NINE = [f"{size}_{kind}" for size in ("med", "large", "xl") for kind in ("dense", "s50", "s75")]
@@ -86,8 +85,7 @@ def prepare(
         total = torch.cuda.get_device_properties(device).total_memory
         micro = fitting_micro_batch(plan.memory, batch_size, int(0.85 * total))
     model = build_model(init.model, 0)
-    rules = [build_sparsity_rule(block) for block in init.sparsity]
-    masking = Masking(model, rules, 0) if rules else None
+    masking = build_masking(init, model, 0)
     module = distribute(model, device, sparsity=masking, compiled=compiled)
     engine = make_engine(
         model,

@@ -1,42 +1,52 @@
 """Scoring PubMedQA against a plain generate loop of Hugging Face transformers, same weights.
 
-    python benchmarks/scoring.py --bf16      # of Med's shape
+    OMP_NUM_THREADS=1 python benchmarks/scoring.py --bf16 --layers 6
 
 The peers are what a user writes: `generate` question by question, and in batches padded on the
 left, in fp32 and with --bf16, for honesty, in bfloat16 too. The model has random weights of the
 given shape; its last layer and norm are trained for a few steps to say the answer sentence, as any
-fine-tuned model does. Ours scores by likelihood *and* by generation, on the model as `mediswift
-evaluate` loads it; the peers generate alone, greedily with the cache, until end-of-text. Sources
-are random tokens of PubMedQA's lengths. Without --trained_steps the model never says an answer, and
-every answer is generated to its full length on both sides. Times are processor time, the least of
-some rounds; on one thread (OMP_NUM_THREADS=1) that is what an idle machine would take.
+fine-tuned model does. Ours scores by likelihood *and* by generation; the peers generate alone,
+greedily with the cache, until end-of-text. Sources are random tokens of PubMedQA's lengths. Without
+--trained_steps the model never says an answer, and every answer is generated to its full length on
+both sides. Every way has a process of its own, which loads the model from a folder as its user
+does: ours as `mediswift evaluate`, the peer by `from_pretrained`. Times are processor time.
 """
 
 import argparse
-import math
+import multiprocessing
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from copy import deepcopy
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from machine import machine
 from transformers import GPT2LMHeadModel
 from transformers.utils import logging
 
-from modelzoo_mediswift.checkpoint.directory import Checkpoint
+from modelzoo_mediswift.checkpoint.directory import Checkpoint, save_checkpoint
 from modelzoo_mediswift.checkpoint.huggingface import write_weights
+from modelzoo_mediswift.cli.loading import load_model
 from modelzoo_mediswift.config.load import parse_config
 from modelzoo_mediswift.evaluation.predict import Text, answer
 from modelzoo_mediswift.model.gpt3 import GPT3
-from modelzoo_mediswift.model.packed import pack_linear_layers
 from modelzoo_mediswift.model.tensors import unique_tensors
 from modelzoo_mediswift.tasks.base import Example
 from modelzoo_mediswift.tasks.pubmedqa import PubMedQA
 
 EOS, N_VIRTUAL = 0, 9
 STEM = list(range(10, 19))  # "the answer to the question given the context is"
+WAYS = (
+    "peer: generate, one by one, fp32",  # the plain loop that all are compared with
+    "peer: generate, batches, fp32",
+    "peer: generate, one by one, bf16",
+    "peer: generate, batches, bf16",
+    "ours, fp32",
+    "ours, bf16",
+)
 LABELS = {"yes": 20, "no": 21, "maybe": 22}
 FULL_STOP = 23
 CONFIG = """\
@@ -93,7 +103,7 @@ def train(model: GPT3, steps: int, vocab_size: int) -> None:
     model.requires_grad_(False)
     taught = [model.model.transformer_decoder.layers[-1], model.model.ln_f]
     parameters = [p.requires_grad_(True) for module in taught for p in module.parameters()]
-    optimizer = torch.optim.Adam(parameters, 3e-3)
+    optimizer = torch.optim.Adam(parameters, 3e-4)
     generator = torch.Generator().manual_seed(1)
     virtual = torch.arange(vocab_size, vocab_size + N_VIRTUAL).expand(len(LABELS), -1)
     ends = torch.tensor([[*target(label), EOS] for label in LABELS])
@@ -138,18 +148,70 @@ def generate_batches(
     return said
 
 
+Way = Callable[[list[Example]], list[str]]
+
+
+def peer(folder: Path, precision: str, vocab_size: int, batch_size: int) -> Way:
+    model = GPT2LMHeadModel.from_pretrained(folder, dtype=getattr(torch, precision)).eval()
+    return lambda some: generate_batches(model, some, vocab_size, batch_size)
+
+
+def ours(checkpoint: Path, precision: str, batch_size: int) -> Way:
+    model, _ = load_model(checkpoint, "CPU", precision)
+    text = Text(encode, decode, EOS)
+
+    def way(some: list[Example]) -> list[str]:
+        found = {a.id: a.generated for a in answer(model, PubMedQA(), some, text, batch_size)}
+        return [found[one.id] for one in some]
+
+    return way
+
+
+def measure(
+    result: Connection, name: str, folder: Path, checkpoint: Path, flags: argparse.Namespace
+) -> None:
+    """Run one way, in a process of its own; sends the seconds of each round, and the answers."""
+    logging.disable_progress_bar()
+    precision = "bfloat16" if name.endswith("bf16") else "float32"
+    if name.startswith("ours"):
+        way = ours(checkpoint, precision, flags.batch_size)
+    else:
+        size = 1 if "one by one" in name else flags.batch_size
+        way = peer(folder, precision, flags.vocab_size, size)
+    questions = examples(flags.questions, flags.vocab_size, seed=2)
+    way(examples(1, flags.vocab_size, seed=3))  # to warm up
+    seconds, said = [], []
+    for _ in range(flags.rounds):
+        start = time.process_time()
+        said = way(questions)
+        seconds.append(time.process_time() - start)
+    result.send((seconds, said))
+
+
+def in_own_process(
+    name: str, folder: Path, checkpoint: Path, flags: argparse.Namespace
+) -> tuple[list[float], list[str]]:
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=measure, args=(sender, name, folder, checkpoint, flags))
+    process.start()
+    sender.close()
+    found: tuple[list[float], list[str]] = receiver.recv()
+    process.join()
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--questions", type=int, default=4)
+    parser.add_argument("--questions", type=int, default=12)
     parser.add_argument("--batch_size", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--layers", type=int, default=24)
     parser.add_argument("--hidden_size", type=int, default=1024)
     parser.add_argument("--vocab_size", type=int, default=42384)
-    parser.add_argument("--trained_steps", type=int, default=80)
+    parser.add_argument("--trained_steps", type=int, default=20)
     parser.add_argument("--bf16", action="store_true", help="measure bfloat16 too, on all sides")
     flags = parser.parse_args()
-    logging.disable_progress_bar()
     config = CONFIG.format(
         n_virtual=N_VIRTUAL,
         vocab_size=flags.vocab_size,
@@ -163,56 +225,35 @@ def main() -> None:
     model = build_model(parse_config(config, "benchmark").init.model, seed=0)
     print(
         f"{flags.layers} layers of {flags.hidden_size}, vocabulary {flags.vocab_size:,}, "
-        f"{torch.get_num_threads()} threads, PyTorch {torch.__version__}"
+        f"{flags.questions} questions, {flags.rounds} rounds\n{machine()}"
     )
     train(model, flags.trained_steps, flags.vocab_size)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made) / "hf"
+        folder.mkdir()
         tensors = {name: t.detach().clone() for name, t in unique_tensors(model).items()}
-        write_weights(Path(folder), Checkpoint(0, tensors, config=config), Path("benchmark"), EOS)
-        theirs = GPT2LMHeadModel.from_pretrained(folder).eval()
+        trained = Checkpoint(0, tensors, config=config)
+        write_weights(folder, trained, Path("benchmark"), EOS)
+        checkpoint = save_checkpoint(trained, Path(made))
+        del model, tensors, trained
+        loop: tuple[list[float], list[str]] | None = None
+        for name in WAYS:
+            if name.endswith("bf16") and not flags.bf16:
+                continue
+            seconds, said = in_own_process(name, folder, checkpoint, flags)
+            loop = loop or (seconds, said)
+            print_result(name, seconds, said, loop)
 
-    questions = examples(flags.questions, flags.vocab_size, seed=2)
-    text = Text(encode, decode, EOS)
-    half, half_theirs = deepcopy(model).bfloat16(), deepcopy(theirs).bfloat16()
-    pack_linear_layers(model)
-    pack_linear_layers(half)
 
-    def ours(of: GPT3) -> Callable[[list[Example]], list[str]]:
-        def run(some: list[Example]) -> list[str]:
-            answers = answer(of, PubMedQA(), some, text, flags.batch_size)
-            found = {a.id: a.generated for a in answers}
-            return [found[one.id] for one in some]
-
-        return run
-
-    def peer(of: GPT2LMHeadModel, batch_size: int) -> Callable[[list[Example]], list[str]]:
-        return lambda some: generate_batches(of, some, flags.vocab_size, batch_size)
-
-    ways = {
-        "peer: generate, one by one, fp32": peer(theirs, 1),
-        "peer: generate, batches, fp32": peer(theirs, flags.batch_size),
-        "peer: generate, one by one, bf16": peer(half_theirs, 1),
-        "peer: generate, batches, bf16": peer(half_theirs, flags.batch_size),
-        "ours, fp32": ours(model),
-        "ours, bf16": ours(half),
-    }
-    ways = {name: way for name, way in ways.items() if flags.bf16 or "bf16" not in name}
-    seconds: dict[str, float] = dict.fromkeys(ways, math.inf)
-    said: dict[str, list[str]] = {}
-    for way in ways.values():
-        way(examples(1, flags.vocab_size, seed=3))  # to warm up
-    for _ in range(flags.rounds):  # in turn, since other work may slow the machine for a while
-        for name, way in ways.items():
-            start = time.process_time()
-            said[name] = way(questions)
-            seconds[name] = min(seconds[name], time.process_time() - start)
-    first = next(iter(ways))
-    for name, spent in seconds.items():
-        same = sum(a == b for a, b in zip(said[name], said[first], strict=True))
-        print(
-            f"{name:<34} {spent:7.2f} s, {len(questions) / spent:6.1f} questions/s, "
-            f"{seconds[first] / spent:4.1f} x the loop, {same} of {len(questions)} answers as there"
-        )
+def print_result(
+    name: str, seconds: list[float], said: list[str], loop: tuple[list[float], list[str]]
+) -> None:
+    same = sum(a == b for a, b in zip(said, loop[1], strict=True))
+    least, middle = (
+        f"{form(seconds):6.2f} s ({form(loop[0]) / form(seconds):4.2f} x the loop)"
+        for form in (min, statistics.median)
+    )
+    print(f"{name:<33} least {least}, median {middle}, {same} of {len(said)} answers", flush=True)
 
 
 if __name__ == "__main__":

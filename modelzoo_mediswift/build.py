@@ -15,7 +15,7 @@ from modelzoo_mediswift.build_data import (
     validation_passes,
 )
 from modelzoo_mediswift.build_engine import evaluation_engine, meet, training_engine
-from modelzoo_mediswift.build_model import build_model, build_sparsity_rule, train_only
+from modelzoo_mediswift.build_model import build_masking, build_model, train_only
 from modelzoo_mediswift.build_start import find_start, load_for_evaluation
 from modelzoo_mediswift.build_trainer import (
     FitJob,
@@ -29,7 +29,6 @@ from modelzoo_mediswift.build_trainer import (
 from modelzoo_mediswift.config.trainer import TrainerConfig
 from modelzoo_mediswift.data.batch import Share, Validation
 from modelzoo_mediswift.engine.energy import energy_meters
-from modelzoo_mediswift.sparsity.masking import Masking
 from modelzoo_mediswift.trainer.callbacks.base import Callback
 from modelzoo_mediswift.trainer.callbacks.revived_moved import RevivedMoved
 from modelzoo_mediswift.trainer.callbacks.run_record import RunRecord
@@ -59,8 +58,7 @@ def build_fit(
     validation = validation_passes(fit.val_dataloader, init, share)
     start = find_start(config, source, resume=resume, load_states=load_states)
     model = build_model(init.model, seed)
-    rules = [build_sparsity_rule(block) for block in init.sparsity]
-    sparsity = Masking(model, rules, seed) if rules else None
+    sparsity = build_masking(init, model, seed)
     start.load_weights(init, model, seed)
     train_only(init, model)
     engine = training_engine(config, model, sparsity, source.max_sequence_length, device, processes)
@@ -84,7 +82,7 @@ def build_validate(
     processes, device = meet(init, device_name)
     model = build_model(init.model, init.seed or 0)
     step = load_for_evaluation(model, path)
-    engine = evaluation_engine(init, model, device, processes)
+    engine = evaluation_engine(config, model, device, processes)
     trainer = make_validate_trainer(init, engine, step, processes)
     share = Share(processes.rank, processes.count)
     return trainer, validation_passes(loaders, init, share)

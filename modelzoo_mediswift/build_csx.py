@@ -26,7 +26,6 @@ from modelzoo_mediswift.data.batch import Batch, Validation
 from modelzoo_mediswift.data.hdf5 import SequenceSource
 from modelzoo_mediswift.data.loader import EvalLoader, TrainLoader
 from modelzoo_mediswift.errors import UserError
-from modelzoo_mediswift.sparsity.masking import Masking
 from modelzoo_mediswift.trainer.callbacks.run_record import RunRecord
 from modelzoo_mediswift.trainer.trainer import Trainer
 
@@ -85,8 +84,7 @@ def build_fit(
     validation = _validation(fit.val_dataloader, init)
     start = find_start(config, source, resume=resume, load_states=load_states)
     model = TracedGPT3(**build_model.model_arguments(init.model, seed))
-    rules = [build_model.build_sparsity_rule(block) for block in init.sparsity]
-    masking = Masking(model, rules, seed) if rules else None
+    masking = build_model.build_masking(init, model, seed)
     start.load_weights(init, model, seed)
     masks = masking.take_out() if masking else {}
     build_model.train_only(init, model)

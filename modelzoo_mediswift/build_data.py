@@ -12,7 +12,7 @@ from modelzoo_mediswift.config.trainer import FitConfig, InitConfig, TrainerConf
 from modelzoo_mediswift.data.batch import WHOLE, Share, Validation
 from modelzoo_mediswift.data.hdf5 import SequenceSource, open_sequences
 from modelzoo_mediswift.data.loader import EvalLoader, TrainLoader
-from modelzoo_mediswift.data.overlap import refuse_overlap
+from modelzoo_mediswift.data.overlap import refuse_overlap, tests_beside
 from modelzoo_mediswift.errors import UserError
 
 
@@ -28,9 +28,15 @@ def open_data(config: DataLoaderConfig, model: ModelConfig) -> SequenceSource:
 
 
 def refuse_shared_examples(fit: FitConfig) -> None:
-    """Raises UserError if an example of the training data validates too."""
+    """Raises UserError if an example of the training data validates or tests, or if the first
+    validation set, which a model is chosen by, has examples of the test set beside it."""
+    trained = fit.train_dataloader.data_dir
     held_out = [folder for loader in fit.val_dataloader for folder in loader.data_dir]
-    refuse_overlap(fit.train_dataloader.data_dir, held_out)
+    refuse_overlap(trained, dict.fromkeys([*held_out, *tests_beside([*trained, *held_out])]))
+    chosen_by = fit.val_dataloader[0].data_dir if fit.val_dataloader else ()
+    for folder, test in zip(chosen_by, tests_beside(chosen_by), strict=True):
+        if Path(folder) != Path(test):  # who names the test set itself means it
+            refuse_overlap([folder], [test], "chooses a model on")
 
 
 def loader_options(config: DataLoaderConfig, model: ModelConfig) -> dict[str, Any]:

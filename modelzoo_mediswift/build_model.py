@@ -21,6 +21,7 @@ from modelzoo_mediswift.model.gpt3 import GPT3, Initializer
 from modelzoo_mediswift.optim import schedules
 from modelzoo_mediswift.sparsity import schedules as sparsity_schedules
 from modelzoo_mediswift.sparsity.filters import SparsityRule
+from modelzoo_mediswift.sparsity.masking import Masking
 
 
 def build_model(config: ModelConfig, seed: int) -> GPT3:
@@ -70,6 +71,12 @@ def _schedule(config: SchedulerConfig) -> schedules.Schedule:
     if isinstance(config, SequentialConfig):
         return schedules.SequentialLR([_schedule(part) for part in config.schedulers])
     return getattr(schedules, config.key)(**config.arguments())
+
+
+def build_masking(init: InitConfig, model: GPT3, seed: int) -> Masking | None:
+    """The model's masks, drawn and applied; None for a dense model."""
+    rules = [build_sparsity_rule(block) for block in init.sparsity]
+    return Masking(model, rules, seed) if rules else None
 
 
 def build_sparsity_rule(block: SparsityConfig) -> SparsityRule:

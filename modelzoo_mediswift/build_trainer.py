@@ -6,6 +6,7 @@ import importlib.metadata
 import platform
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -34,6 +35,7 @@ from modelzoo_mediswift.trainer.callbacks.progress import ProgressLogger
 from modelzoo_mediswift.trainer.callbacks.sparsity_table import SparsityTable
 from modelzoo_mediswift.trainer.checkpointing import Checkpointing
 from modelzoo_mediswift.trainer.early_stopping import EarlyStopping
+from modelzoo_mediswift.trainer.one_run import holding
 from modelzoo_mediswift.trainer.trainer import Cadence, Loader, Trainer
 
 
@@ -47,7 +49,10 @@ class FitJob:
     finished: bool
 
     def run(self) -> None:
-        self.trainer.fit(self.loader, self.validation)
+        """Train; of several processes the one that writes holds the run's folder."""
+        writes = self.trainer.checkpointing.writes
+        with holding(self.trainer.run.model_dir) if writes else nullcontext():
+            self.trainer.fit(self.loader, self.validation)
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,7 @@ def make_fit_job(
     model_dir.mkdir(parents=True, exist_ok=True)
     if processes.first:
         Revival(start.revived).save(model_dir)
-    stopping = _early_stopping(init, model_dir, step)
+    stopping = _early_stopping(init, model_dir, step, processes)
     trainer = Trainer(
         parts.engine,
         run,
@@ -200,11 +205,15 @@ def _make_checkpointing(
     )
 
 
-def _early_stopping(init: InitConfig, model_dir: Path, step: int) -> EarlyStopping | None:
+def _early_stopping(
+    init: InitConfig, model_dir: Path, step: int, processes: Processes
+) -> EarlyStopping | None:
     """What watches the validation set, with what it knows up to `step`."""
     asked = init.callback(EarlyStoppingConfig)
     if asked is None:
         return None
-    stopping = EarlyStopping(model_dir, asked.monitor, asked.patience, asked.min_delta)
+    stopping = EarlyStopping(
+        model_dir, asked.monitor, asked.patience, asked.min_delta, processes.first
+    )
     stopping.take_up(step)
     return stopping

@@ -95,7 +95,7 @@ class CstorchEngine:
             step = start + executor.user_iteration
             tokens = (step - reported) * tokens_per_step
             reported = step
-            on_step(_step_result(step, tokens, Step(**scalars)))
+            on_step(_step_result(step, tokens, Step(**scalars), update.log_loss_scale))
 
         @cstorch.checkpoint_closure
         def save() -> None:
@@ -174,17 +174,20 @@ class CstorchEngine:
         return cstorch.amp.autocast() if self.autocast else nullcontext()
 
 
-def _step_result(step: int, n_tokens: int, done: Step) -> StepResult:
+def _step_result(step: int, n_tokens: int, done: Step, log_loss_scale: bool) -> StepResult:
     """Raises NonFiniteLoss, also where gradients overflow at any loss scale: each such step is
     skipped, so that training would stand still in silence."""
     loss = done.loss.item()
     if not math.isfinite(loss):
         raise NonFiniteLoss(f"step {step}: the loss is {loss}")
-    if done.loss_scale is not None and done.free_loss_scale is not None:
-        scale = done.loss_scale.item()
-        if done.free_loss_scale.item() < scale:
-            raise NonFiniteLoss(
-                f"step {step}: gradients overflow at the smallest loss scale, {scale:g}"
-            )
-    norm = None if done.grad_norm is None else done.grad_norm.item()
-    return StepResult(step, done.learning_rate.item(), n_tokens, loss, norm)
+    scale, free, norm = map(_number, (done.loss_scale, done.free_loss_scale, done.grad_norm))
+    if scale is not None and free is not None and free < scale:
+        raise NonFiniteLoss(
+            f"step {step}: gradients overflow at the smallest loss scale, {scale:g}"
+        )
+    logged = scale if log_loss_scale else None
+    return StepResult(step, done.learning_rate.item(), n_tokens, loss, norm, logged)
+
+
+def _number(scalar: Tensor | None) -> float | None:
+    return None if scalar is None else scalar.item()

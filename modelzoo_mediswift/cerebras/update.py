@@ -59,6 +59,7 @@ class Update:
             self.sparsity.apply(self.optimizer)
         self.scheduler = _scheduler(self.optimizer, scheduler) if scheduler else None
         self.scaler = _scaler(precision)
+        self.log_loss_scale = bool(precision.log_loss_scale)
         self.max_gradient_norm = precision.max_gradient_norm
         self.max_gradient_value = precision.max_gradient_value
 

@@ -32,6 +32,7 @@ MODEL_FILE = "model.safetensors"
 TRAINING_FILE = "training.safetensors"
 META_FILE = "meta.json"
 _NAME = re.compile(r"checkpoint_(\d+)")
+_META_TYPES = {"step": int, "loader": dict, "data": dict, "config": str, "versions": dict}
 
 
 @dataclass
@@ -102,16 +103,16 @@ def load_checkpoint(path: Path) -> Checkpoint:
             raise DamagedCheckpoint(path, f"{name} does not have the SHA-256 that meta.json names")
     try:
         return Checkpoint(
-            step=int(meta["step"]),
+            step=meta["step"],
             model=load_file(path / MODEL_FILE),
             training=load_file(path / TRAINING_FILE),
             loader=meta["loader"],
             data=meta["data"],
             config=meta["config"],
-            versions=meta["versions"],
+            versions={name: str(version) for name, version in meta["versions"].items()},
             sha256=hashes[MODEL_FILE],
         )
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, ValueError) as error:
         raise DamagedCheckpoint(path, str(error)) from error
 
 
@@ -167,11 +168,14 @@ def _read_meta(path: Path) -> Mapping[str, Any]:
         meta = json.loads((path / META_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{path}: not a checkpoint ({META_FILE} is missing)") from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise DamagedCheckpoint(path, f"{META_FILE}: {error}") from error
     if not isinstance(meta, dict) or not isinstance(meta.get("sha256"), dict):
         raise DamagedCheckpoint(path, f"{META_FILE} lacks the files' SHA-256")
     version = meta.get("format_version")
     if version != FORMAT_VERSION:
         raise UserError(f"{path}: checkpoint format {version}, this version reads {FORMAT_VERSION}")
+    for key, kind in _META_TYPES.items():
+        if not isinstance(meta.get(key), kind):
+            raise DamagedCheckpoint(path, f"{META_FILE}: {key} is {meta.get(key)!r}")
     return meta

@@ -37,6 +37,7 @@ from modelzoo_mediswift.whole_files import flush, read_json, write_json
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 ORIGIN_FILE = "mediswift.json"  # what a checkpoint knows and GPT-2's configuration does not
+ORIGIN_DEFAULTS = {"num_virtual_tokens": 0, "step": 0, "data": {}, "versions": {}, "config": ""}
 GPT2_ACTIVATION = "gelu"  # the exact one; GPT-2's default, gelu_new, is a tanh approximation
 
 WORDS = "model.embedding_layer.word_embeddings.weight"
@@ -170,7 +171,10 @@ def read_folder(folder: Path) -> Checkpoint:
     config = read_json(folder / CONFIG_FILE)
     kept = read_json(folder / ORIGIN_FILE) if (folder / ORIGIN_FILE).is_file() else {}
     _check_computable(config, folder)
-    num_virtual = int(kept.get("num_virtual_tokens", 0))
+    for key, default in ORIGIN_DEFAULTS.items():
+        if not isinstance(kept.setdefault(key, default), type(default)):
+            raise UserError(f"{folder / ORIGIN_FILE}: {key} is {kept[key]!r}")
+    num_virtual = kept["num_virtual_tokens"]
     try:
         tensors = load_file(folder / WEIGHTS_FILE)
     except (OSError, SafetensorError) as error:
@@ -179,17 +183,17 @@ def read_folder(folder: Path) -> Checkpoint:
         tensors = {f"transformer.{name}": tensor for name, tensor in tensors.items()}
     try:
         model = from_gpt2(tensors, num_virtual)
-        text = kept.get("config") or _minimal_yaml(config)
+        text = kept["config"] or _minimal_yaml(config)
     except KeyError as error:
         raise UserError(f"{folder}: {error.args[0]} is missing") from error
     except UserError as error:
         raise UserError(f"{folder}: {error}") from error
     return Checkpoint(
-        step=int(kept.get("step", 0)),
+        step=kept["step"],
         model=model,
-        data=kept.get("data", {}),
+        data=kept["data"],
         config=text,
-        versions=kept.get("versions", {}),
+        versions=kept["versions"],
     )
 
 

@@ -9,6 +9,7 @@ Nothing in a file is executed: pickled leaves are refused when they are asked fo
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,9 +172,15 @@ def write_mdl(tree: Mapping[str, Any], path: Path) -> None:
     """Write nested dictionaries and lists of tensors, numbers, strings and None.
 
     Tensors are compressed with LZ4, as the library does, and written one by one; the file has
-    its name only when it is whole.
+    its name only when it is whole. Raises UserError where the disk has no room for the tensors
+    uncompressed: on a full one HDF5 takes the whole process with it.
     """
     lz4 = _hdf5plugin().LZ4()
+    tensors = {id(value): value for _, value in _leaves(tree, "") if isinstance(value, Tensor)}
+    needed = sum(tensor.nbytes for tensor in tensors.values())
+    free = shutil.disk_usage(path.absolute().parent).free
+    if needed > free:
+        raise UserError(f"{path}: may take {needed:,} bytes, the disk has {free:,} free")
     temporary = path.with_name(f".{path.name}.writing")
     temporary.unlink(missing_ok=True)
     with h5py.File(temporary, "w") as file:

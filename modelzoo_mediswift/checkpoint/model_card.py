@@ -10,6 +10,7 @@ from modelzoo_mediswift.checkpoint.densify import split_masks
 from modelzoo_mediswift.checkpoint.directory import Checkpoint
 from modelzoo_mediswift.checkpoint.hf_tokenizer import prompt_token
 from modelzoo_mediswift.config.model import ModelConfig
+from modelzoo_mediswift.report.json_values import integer, number, pick, text
 
 USE = """\
 ```python
@@ -82,13 +83,12 @@ def model_card(
         "## Model\n\n" + _table(_model_facts(checkpoint, model)),
         "## Data it was last trained on\n\n" + _table(_data_facts(checkpoint.data)),
         "## Run\n\n"
-        + _table(
-            {"step": f"{checkpoint.step:,}", **checkpoint.versions, **_run_facts(record or {})}
-        ),
+        + _table({"step": f"{checkpoint.step:,}"} | checkpoint.versions | _run_facts(record or {})),
     ]
     for before in earlier:
-        facts = _masks_facts(before) | _data_facts(before.get("data") or {})
-        title = f"## Before that: {before.get('name', 'a run')}"
+        data = before.get("data")
+        facts = _masks_facts(before) | _data_facts(data if isinstance(data, Mapping) else {})
+        title = f"## Before that: {text(before.get('name')) or 'a run'}"
         parts.append(f"{title}\n\n" + _table(facts | _run_facts(before)))
     if scores:
         parts.append("## Scores\n\n" + "\n".join(f"- {line}" for line in scores))
@@ -138,9 +138,16 @@ def _masks_facts(record: Mapping[str, Any]) -> dict[str, str]:
     matrices = record.get("sparsity") or []
     if not matrices:
         return {"masked": "nothing"}
-    total = sum(matrix["total"] for matrix in matrices)
-    zeros = total - sum(matrix["kept"] for matrix in matrices)
-    return {"masked": _zeros_text(zeros, total, len(matrices))}
+    counts = [
+        (integer(pick(matrix, "kept")), integer(pick(matrix, "total")))
+        for matrix in (matrices if isinstance(matrices, list) else [None])
+    ]
+    known = [(kept, total) for kept, total in counts if kept is not None and total]
+    if len(known) < len(counts):
+        return {"masked": "not told: the run's record is damaged there"}
+    total = sum(total for _, total in known)
+    zeros = total - sum(kept for kept, _ in known)
+    return {"masked": _zeros_text(zeros, total, len(known))}
 
 
 def _zeros_text(zeros: int, total: int, matrices: int) -> str:
@@ -161,13 +168,14 @@ def _run_facts(record: Mapping[str, Any]) -> dict[str, str]:
     sessions = record.get("sessions")
     sessions = [s for s in sessions if isinstance(s, Mapping)] if isinstance(sessions, list) else []
     for key, form in SPENT.items():
-        known = [s[key] for s in sessions if isinstance(s.get(key), int | float)]
+        known = [value for s in sessions if (value := number(s.get(key))) is not None]
         if known:
             facts[key.replace("_", " ")] = format(sum(known), form)
     joules: dict[str, float] = {}
     for session in sessions:
-        for source, value in (session.get("energy_joules") or {}).items():
-            joules[source] = joules.get(source, 0.0) + value
+        measured = session.get("energy_joules")
+        for source, value in measured.items() if isinstance(measured, Mapping) else ():
+            joules[source] = joules.get(source, 0.0) + (number(value) or 0.0)
     return facts | {f"energy, {source}": f"{value:,.0f} J" for source, value in joules.items()}
 
 

@@ -27,5 +27,6 @@ def guarded(command: Callable[[], int]) -> int:
         return 0
     except OSError as error:  # a full disk, a folder without permission
         name = f"{error.filename}: " if error.filename else ""
-        print(f"error: {name}{error.strerror or error}", file=sys.stderr)
+        what = " ".join(str(error.strerror or error).split())  # HDF5's messages have many lines
+        print(f"error: {name}{what}", file=sys.stderr)
         return BAD_INPUT

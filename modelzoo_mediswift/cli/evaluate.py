@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.tasks.base import SPLITS, TaskScores
 from modelzoo_mediswift.tasks.calibration import Calibration, calibration
 from modelzoo_mediswift.tasks.hoc import HocDocuments
-from modelzoo_mediswift.tasks.layout import LAYOUT_KEY, POSITIONS
+from modelzoo_mediswift.tasks.layout import POSITIONS
 from modelzoo_mediswift.tasks.official import blue_table, predictions_json
 from modelzoo_mediswift.tasks.registry import TASKS, make_task
 from modelzoo_mediswift.whole_files import write_json, write_whole
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 EVALUATIONS_DIR = "evaluations"
 SHOWN_FAILURES = 3
+MOST_BEAMS = 100
+"""So many copies of a batch's cache are held at once."""
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -35,7 +38,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         epilog="example: mediswift evaluate build/demo/finetune/checkpoint_400 --task pubmedqa "
         "--data build/demo/sample/pubmedqa --tokenizer build/demo/tokenizer.json",
     )
-    parser.add_argument("checkpoint", type=Path, help="checkpoint folder")
+    parser.add_argument("checkpoint", type=Path, help="checkpoint folder, or a .mdl")
     parser.add_argument("--task", choices=sorted(TASKS), required=True, help="what to score it on")
     parser.add_argument("--data", type=Path, required=True, help="the task's files")
     add_tokenizer_flag(parser)
@@ -72,7 +75,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from modelzoo_mediswift.cli.loading import load_model, read_tokenizer
+    from modelzoo_mediswift.cli.loading import load_model, read_tokenizer, trained_layout
     from modelzoo_mediswift.cli.score_table import render_scores
     from modelzoo_mediswift.evaluation.predict import answer
 
@@ -81,8 +84,13 @@ def run(arguments: argparse.Namespace) -> int:
     for name in ("batch_size", "beams"):
         if getattr(arguments, name) < 1:
             raise UserError(f"--{name}: expected an integer >= 1, got {getattr(arguments, name)}")
+    if arguments.beams > MOST_BEAMS:
+        raise UserError(f"--beams: expected at most {MOST_BEAMS}, got {arguments.beams}")
+    output = arguments.output or default_output(arguments)
+    check_output(output)
     model, checkpoint = load_model(arguments.checkpoint, arguments.device, arguments.precision)
-    take_layout(arguments, checkpoint.data)
+    trained = trained_layout(checkpoint, arguments.checkpoint)
+    take_layout(arguments, trained, checkpoint.data.get("sources"))
     # None where it is off: a task without long answers has no such option.
     long_answer = arguments.include_long_answer or None
     task = make_task(arguments.task, fold=arguments.fold, include_long_answer=long_answer)
@@ -108,25 +116,35 @@ def run(arguments: argparse.Namespace) -> int:
     elif task.answers():
         scores["constrained"] = task.score({a.id: a.constrained for a in answers}, gold)
     scores["generation"] = task.score({a.id: a.parsed for a in answers}, gold)
-    output = arguments.output or default_output(arguments)
     result = result_record(arguments, answers, scores, calibrated)
-    write_result(output, result, tuple(scores))
     unparsed = result["parse_failures"][:SHOWN_FAILURES]
     print(render_scores(scores, arguments.task, arguments.split, calibrated, unparsed))
     if result["sources_cut"]:
         print(f"{result['sources_cut']} sources were cut ({result['tokens_cut']} tokens)")
+    write_result(output, result, tuple(scores))  # after the scores are shown: a disk may be full
     print(f"written: {output}")
     return 0
 
 
-def take_layout(arguments: argparse.Namespace, data: Mapping[str, Any]) -> None:
-    """Lay examples out as in the checkpoint's training data, unless asked otherwise."""
-    trained = data.get(LAYOUT_KEY) or {}
+def take_layout(arguments: argparse.Namespace, trained: Mapping[str, Any], sources: object) -> None:
+    """Lay examples out as in the checkpoint's training data, unless asked otherwise.
+
+    `sources` tell what those data were made of.
+    """
     if arguments.prompt_position is None:
         arguments.prompt_position = trained.get("prompt_position", POSITIONS[0])
     if arguments.include_long_answer is None:
-        same_task = (data.get("sources") or {}).get("task") == arguments.task
+        same_task = isinstance(sources, Mapping) and sources.get("task") == arguments.task
         arguments.include_long_answer = same_task and trained.get("include_long_answer", False)
+
+
+def check_output(output: Path) -> None:
+    """Raises UserError where nothing could be written, before hours of scoring."""
+    if output.is_dir():
+        raise UserError(f"{output}: is a folder, expected a JSON file to write")
+    there = next(folder for folder in output.absolute().parents if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise UserError(f"{output}: cannot be written in {there}")
 
 
 def default_output(arguments: argparse.Namespace) -> Path:

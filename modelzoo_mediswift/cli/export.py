@@ -26,7 +26,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         epilog="example: mediswift export build/demo/finetune/checkpoint_400 build/demo/hf "
         "--tokenizer build/demo/tokenizer.json",
     )
-    parser.add_argument("checkpoint", type=Path, help="checkpoint folder")
+    parser.add_argument("checkpoint", type=Path, help="checkpoint folder, or a .mdl")
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder to make")
     add_tokenizer_flag(parser)
     parser.set_defaults(command=run_export)
@@ -53,26 +53,29 @@ def run_export(arguments: argparse.Namespace) -> int:
     if folder.exists():
         raise UserError(f"{folder}: exists already; name a new folder")
     checkpoint = load_checkpoint(arguments.checkpoint)
-    content, tokenizer, eos_id = read_tokenizer_file(
-        arguments.tokenizer, checkpoint, arguments.checkpoint
-    )
+    content, _, eos_id = read_tokenizer_file(arguments.tokenizer, checkpoint, arguments.checkpoint)
 
+    import torch
+
+    from modelzoo_mediswift.build_model import build_model
+    from modelzoo_mediswift.checkpoint.densify import split_masks
     from modelzoo_mediswift.checkpoint.hf_tokenizer import tokenizer_settings, with_prompt_tokens
     from modelzoo_mediswift.checkpoint.huggingface import write_weights
     from modelzoo_mediswift.checkpoint.model_card import model_card
     from modelzoo_mediswift.config.load import parse_config
+    from modelzoo_mediswift.model.tensors import check_fit
 
     model = parse_config(checkpoint.config, str(arguments.checkpoint / "meta.json")).init.model
-    largest = max(tokenizer.get_vocab().values())
-    if largest >= model.vocab_size:
-        raise UserError(
-            f"{arguments.tokenizer}: has ids up to {largest}, the model's vocab_size is "
-            f"{model.vocab_size}"
-        )
+    with torch.device("meta"):  # shapes alone
+        check_fit(build_model(model, seed=0), split_masks(checkpoint.model)[0])
     temporary = folder.with_name(f".{folder.name}.writing")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    write_weights(temporary, checkpoint, arguments.checkpoint, eos_id)
+    try:
+        write_weights(temporary, checkpoint, arguments.checkpoint, eos_id)
+    except UserError:  # a full disk
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
     tokens = with_prompt_tokens(content, model.vocab_size, model.num_virtual_tokens)
     write_whole(temporary / "tokenizer.json", tokens)
     for name, settings in tokenizer_settings(model.max_position_embeddings).items():
@@ -157,9 +160,11 @@ def _record(checkpoint: Path) -> dict[str, Any]:
 
 def _earlier(record: dict[str, Any]) -> list[dict[str, Any]]:
     """The records of the runs that led to a run, the last first, as far as they are there."""
+    from modelzoo_mediswift.report.json_values import text
+
     found: list[dict[str, Any]] = []
     seen: set[str] = set()
-    while (start := record.get("started_from")) and start not in seen:
+    while (start := text(record.get("started_from"))) and start not in seen:
         seen.add(start)
         record = _record(Path(start))
         if record:

@@ -22,7 +22,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         'wildaprofen lower fever? context: It did in 8 of 10 mice." --tokenizer '
         "build/demo/tokenizer.json",
     )
-    parser.add_argument("checkpoint", type=Path, help="checkpoint folder")
+    parser.add_argument("checkpoint", type=Path, help="checkpoint folder, or a .mdl")
     parser.add_argument("text", help="what to continue; - reads it from standard input")
     add_tokenizer_flag(parser)
     parser.add_argument("--max_new_tokens", type=int, default=64, help="default: 64")
@@ -37,16 +37,16 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     _check(arguments)
-    from modelzoo_mediswift.cli.loading import load_model, read_tokenizer
+    source = _source(arguments.text)
+    from modelzoo_mediswift.cli.loading import load_model, read_tokenizer, trained_layout
     from modelzoo_mediswift.engine.sparse_reading import compress_where_faster
     from modelzoo_mediswift.model.generate import read_prefix
     from modelzoo_mediswift.model.sample import Sampling, stream
-    from modelzoo_mediswift.tasks.layout import LAYOUT_KEY, layout_example
+    from modelzoo_mediswift.tasks.layout import POSITIONS, layout_example
 
     model, checkpoint = load_model(arguments.checkpoint, arguments.device)
     compress_where_faster(model, checkpoint.model)
     text = read_tokenizer(arguments.tokenizer, checkpoint, arguments.checkpoint)
-    source = sys.stdin.read() if arguments.text == "-" else arguments.text
     layout = layout_example(
         text.encode(source),
         [],
@@ -55,7 +55,9 @@ def run(arguments: argparse.Namespace) -> int:
         text.eos_id,
         model.max_position_embeddings,
         target_room=arguments.max_new_tokens,
-        prompt_position=(checkpoint.data.get(LAYOUT_KEY) or {}).get("prompt_position", "between"),
+        prompt_position=trained_layout(checkpoint, arguments.checkpoint).get(
+            "prompt_position", POSITIONS[0]
+        ),
     )
     if layout.num_cut:
         print(f"the text is cut: its last {layout.num_cut} tokens find no room", file=sys.stderr)
@@ -92,6 +94,16 @@ def pieces(tokens: Iterable[int], decode: Callable[[list[int]], str]) -> Iterato
             shown = settled
     whole = decode(ids)
     yield whole[len(shown) :] if whole.startswith(shown) else f"\n{whole}"
+
+
+def _source(given: str) -> str:
+    try:
+        source = sys.stdin.read() if given == "-" else given
+        source.encode()  # bytes that are no UTF-8 come as half surrogate pairs
+    except UnicodeError:
+        where = "standard input" if given == "-" else "the text to continue"
+        raise UserError(f"{where}: not UTF-8") from None
+    return source
 
 
 def _check(arguments: argparse.Namespace) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from modelzoo_mediswift.cli.flags import add_device_flag, add_tokenizer_flag
 from modelzoo_mediswift.errors import UserError
-from modelzoo_mediswift.tasks.layout import LAYOUT_KEY, POSITIONS
+from modelzoo_mediswift.tasks.layout import POSITIONS
 from modelzoo_mediswift.tasks.pubmedqa import PubMedQA
 from modelzoo_mediswift.tasks.pubmedqa_files import LABELLING_FILE, load_records, with_context
 from modelzoo_mediswift.whole_files import read_json, write_json, write_whole
@@ -32,7 +32,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         epilog="example: mediswift label runs/pqaa/checkpoint_99 --data pubmedqa/ori_pqau.json "
         "--tokenizer data/tokenizer.json -o data/pqau_labelled --min_confidence 0.9",
     )
-    parser.add_argument("checkpoint", type=Path, help="checkpoint folder")
+    parser.add_argument("checkpoint", type=Path, help="checkpoint folder, or a .mdl")
     parser.add_argument("--data", type=Path, required=True, help="questions, as in ori_pqau.json")
     add_tokenizer_flag(parser)
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the labels")
@@ -75,7 +75,7 @@ def label_questions(
     """Label, or go on labelling, and write the labelled questions; returns labelling.json."""
     from tqdm import tqdm
 
-    from modelzoo_mediswift.cli.loading import load_model, read_tokenizer
+    from modelzoo_mediswift.cli.loading import load_model, read_tokenizer, trained_layout
     from modelzoo_mediswift.evaluation.pseudo_labels import pseudo_labels
     from modelzoo_mediswift.whole_files import file_sha256
 
@@ -102,7 +102,8 @@ def label_questions(
         for example in part:
             answers.pop(example.id, None)
     size = batch_size or (32 if device == "GPU" else 4)
-    position = (checkpoint.data.get(LAYOUT_KEY) or {}).get("prompt_position", POSITIONS[0])
+    layout = trained_layout(checkpoint, checkpoint_path)
+    position = layout.get("prompt_position", POSITIONS[0])
     lines = [_line(pmid, *answer) for pmid, answer in answers.items()]
     write_whole(output / ANSWERS_FILE, "".join(lines))
     count = sum(map(len, open_parts))

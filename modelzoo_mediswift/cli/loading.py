@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from modelzoo_mediswift.checkpoint.hf_tokenizer import END_OF_TEXT
 from modelzoo_mediswift.errors import UserError
+from modelzoo_mediswift.tasks.layout import LAYOUT_KEY, POSITIONS
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -61,11 +63,33 @@ def read_tokenizer_file(
         tokenizer = Tokenizer.from_str(text)
     except Exception as error:  # `tokenizers` raises nothing more specific
         raise UserError(f"{path}: not a tokenizer.json: {error}") from error
+    largest, rows = max(tokenizer.get_vocab().values(), default=0), _words(checkpoint)
+    if largest >= rows:
+        raise UserError(
+            f"{path}: has ids up to {largest}, the vocab_size of {origin} is {rows}: another "
+            "vocabulary than the model's"
+        )
     eos_id = tokenizer.token_to_id(END_OF_TEXT)
     if eos_id is None:
         raise UserError(f"{path}: has no {END_OF_TEXT}")
     tokenizer.encode_special_tokens = True  # in a text they are characters, as in training
     return text, tokenizer, eos_id
+
+
+def trained_layout(checkpoint: Checkpoint, origin: Path) -> Mapping[str, Any]:
+    """How the checkpoint's training data were laid out; empty where they tell nothing."""
+    layout = checkpoint.data.get(LAYOUT_KEY) or {}
+    if not isinstance(layout, Mapping) or layout.get("prompt_position", "between") not in POSITIONS:
+        raise UserError(
+            f"{origin}: {LAYOUT_KEY} of the data is {layout!r}, expected prompt_position to be "
+            f"one of {', '.join(POSITIONS)}"
+        )
+    return layout
+
+
+def _words(checkpoint: Checkpoint) -> int:
+    """The vocabulary that the checkpoint has embeddings of."""
+    return len(checkpoint.model["model.embedding_layer.word_embeddings.weight"])
 
 
 def read_tokenizer(path: Path, checkpoint: Checkpoint, origin: Path) -> Text:

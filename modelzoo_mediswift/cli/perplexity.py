@@ -19,7 +19,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         epilog="example: mediswift perplexity build/demo/pretrain/checkpoint_300 README.md "
         "--tokenizer build/demo/tokenizer.json",
     )
-    parser.add_argument("checkpoint", type=Path, help="checkpoint folder")
+    parser.add_argument("checkpoint", type=Path, help="checkpoint folder, or a .mdl")
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="UTF-8 text")
     add_tokenizer_flag(parser)
     parser.add_argument(
@@ -49,9 +49,12 @@ def run(arguments: argparse.Namespace) -> int:
         )
     found = {}
     for path, content in texts.items():
+        ids = text.encode(content)
+        if not ids:
+            raise UserError(f"{path}: nothing in it that makes a token")
         one = text_perplexity(
             model,
-            text.encode(content),
+            ids,
             text.eos_id,
             len(content.encode("utf-8")),
             arguments.stride,

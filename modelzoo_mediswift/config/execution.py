@@ -144,7 +144,7 @@ class PrecisionConfig(Section):
     max_gradient_value: PositiveFloat | None = None
     """Each element of the gradients is clamped to plus or minus this."""
     log_loss_scale: bool | None = None
-    """Whether to log the factor; where absent, if it is dynamic."""
+    """Whether to log a dynamic factor (CSX); where absent, it is."""
 
     @field_validator("loss_scaling_factor")
     @classmethod
@@ -246,4 +246,4 @@ class LoggingConfig(Section):
         BeforeValidator(_upper),
         expected("DEBUG, INFO, WARNING, ERROR or CRITICAL"),
     ] = "INFO"
-    """Least important messages that are shown."""
+    """Least important messages of the Cerebras client that are shown (CSX)."""

@@ -9,9 +9,9 @@ from modelzoo_mediswift.data.hdf5 import (
     INPUT_IDS,
     LABELS,
     LOSS_MASK,
-    PARAMS_FILE,
     SequenceSource,
 )
+from modelzoo_mediswift.data.params_file import PARAMS_FILE
 from modelzoo_mediswift.errors import UserError
 
 
@@ -20,8 +20,8 @@ def check_vocabulary(source: SequenceSource, vocab_size: int, num_virtual_tokens
     if source.params is None or "vocab_size" not in source.params:
         return
     where = source.files[0].path.parent / PARAMS_FILE
-    data_vocab = int(source.params["vocab_size"])
-    data_virtual = int(source.params.get("num_virtual_tokens", 0))
+    data_vocab = source.params["vocab_size"]
+    data_virtual = source.params.get("num_virtual_tokens", 0)
     if data_vocab > vocab_size:
         raise UserError(f"{where}: vocab_size is {data_vocab}, but the model's is {vocab_size}")
     if data_virtual > num_virtual_tokens:

@@ -18,15 +18,14 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from modelzoo_mediswift.data.params_file import PARAMS_FILE, read_params
 from modelzoo_mediswift.errors import UserError
-from modelzoo_mediswift.whole_files import read_json
 
 Layout = Literal["sample", "corpus"]
 
 INPUT_IDS, LOSS_MASK, LABELS = 0, 1, 2
 NUM_ROWS = 3
 DATASET = "data"
-PARAMS_FILE = "data_params.json"
 
 
 @dataclass(frozen=True)
@@ -199,7 +198,7 @@ def open_file(path: Path, max_sequence_length: int | None = None) -> SequenceSou
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     described = (path.parent / PARAMS_FILE).is_file()
-    params = (_read_params(path.parent) | {"files": []}) if described else None
+    params = (read_params(path.parent) | {"files": []}) if described else None
     return _source([_inspect(path)], max_sequence_length, params)
 
 
@@ -311,7 +310,7 @@ def _sequence_length(first: SequenceFile, asked: int | None) -> int:
 
 def _folder_params(folders: Sequence[Path], files: Sequence[SequenceFile]) -> dict[str, Any] | None:
     """The folders' data_params.json, merged; None if no folder has one."""
-    found = {f: _read_params(f) for f in folders if (f / PARAMS_FILE).is_file()}
+    found = {f: read_params(f) for f in folders if (f / PARAMS_FILE).is_file()}
     for folder, params in found.items():
         present = {file.path.name: file for file in files if file.path.parent == folder}
         _check_listing(folder, params, present)
@@ -329,14 +328,6 @@ def _folder_params(folders: Sequence[Path], files: Sequence[SequenceFile]) -> di
         listed = [entry for params in found.values() for entry in params.get("files", [])]
         merged = {**merged, "files": listed}
     return merged
-
-
-def _read_params(folder: Path) -> dict[str, Any]:
-    path = folder / PARAMS_FILE
-    params = read_json(path)
-    if "tokenizer_sha256" not in params:
-        return {}  # written by another tool, Model Zoo's for one: its keys mean other things
-    return params
 
 
 def _check_listing(folder: Path, params: dict[str, Any], present: dict[str, SequenceFile]) -> None:

@@ -22,7 +22,14 @@ def example_ids(folder: Path) -> set[str]:
         raise UserError(f"{folder / EXAMPLES_FILE}: expected JSON with an id: {error}") from None
 
 
-def refuse_overlap(trained: Iterable[str], held_out: Iterable[str]) -> None:
+def tests_beside(folders: Iterable[str]) -> list[str]:
+    """Where the test set of each folder of task data lies, if it has one."""
+    return [str(Path(folder).parent / "test") for folder in folders]
+
+
+def refuse_overlap(
+    trained: Iterable[str], held_out: Iterable[str], what: str = "trains on"
+) -> None:
     """Raises UserError if an example of the folders `trained` is in one of `held_out`."""
     learnt = {folder: example_ids(Path(folder)) for folder in trained}
     for other in held_out:
@@ -32,5 +39,5 @@ def refuse_overlap(trained: Iterable[str], held_out: Iterable[str]) -> None:
             if shared:
                 more = f" and {len(shared) - NAMED} more" if len(shared) > NAMED else ""
                 raise UserError(
-                    f"{folder}: trains on examples of {other}: {', '.join(shared[:NAMED])}{more}"
+                    f"{folder}: {what} examples of {other}: {', '.join(shared[:NAMED])}{more}"
                 )

@@ -22,6 +22,7 @@ class StepResult:
     n_tokens: int  # positions fed, padding included
     loss: float | None  # nats per token that the loss mask selects
     grad_norm: float | None  # before clipping, after masking
+    loss_scale: float | None = None  # where it is dynamic and to be logged
 
 
 @dataclass(frozen=True)

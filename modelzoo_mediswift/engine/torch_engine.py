@@ -68,6 +68,7 @@ class TorchEngine:
         self.autocast = autocast
         self.micro_batch_size = micro_batch_size
         self.sparse_layers = sparse_layers
+        self.waits = device.type != "cpu"  # for the device, where a value is read
 
     @property
     def description(self) -> str:
@@ -127,7 +128,6 @@ class TorchEngine:
         assert self.update is not None, "an engine without optimizer cannot train"
         self.model.train()
         iterator = iter(batches)
-        waits = self.device.type != "cpu"  # for the device, where a value is read
         worst = torch.zeros((), device=self.device)  # becomes and stays non-finite
         for step in range(start, stop):
             if self.sparse_layers is not None:
@@ -136,16 +136,9 @@ class TorchEngine:
             with named_out_of_memory(self.device, self.micro_batch_size):
                 loss, grad_norm, n_tokens, first = self._gradients(iterator, step + 1)
             worst = worst + loss * 0 + grad_norm * 0
-            read = not waits or (step + 1) % log_every == 0 or step + 1 == stop
+            read = not self.waits or (step + 1) % log_every == 0 or step + 1 == stop
             if read:
-                self.processes.sum(loss)
-                self.processes.sum(worst)
-            if read and not math.isfinite(worst.item()):
-                raise NonFiniteLoss(
-                    f"step {step + 1}: the loss is {loss.item()}, the gradient norm "
-                    f"{grad_norm.item()}, or one just before was not finite "
-                    f"(batch starts at sample {first} of the data order)"
-                )
+                self._require_finite(worst, loss, grad_norm, step + 1, first)
             with named_out_of_memory(self.device, self.micro_batch_size):
                 self.update.optimizer.step(step, learning_rate)
             if self.update.sparsity is not None:
@@ -160,8 +153,22 @@ class TorchEngine:
                 grad_norm.item() if read else None,
             )
             if not on_step(result):
+                if not read:  # what is saved now has to be finite too
+                    self._require_finite(worst, loss, grad_norm, step + 1, first)
                 return step + 1
         return stop
+
+    def _require_finite(
+        self, worst: Tensor, loss: Tensor, grad_norm: Tensor, step: int, first: int
+    ) -> None:
+        """Sum the loss over the processes; raise NonFiniteLoss if `worst`, the sum over the steps
+        since the last call, is not finite."""
+        self.processes.sum(loss)
+        if not math.isfinite(self.processes.sum(worst).item()):
+            raise NonFiniteLoss(
+                f"step {step}: the loss is {loss.item()}, the gradient norm {grad_norm.item()}, or "
+                f"one just before was not finite (batch starts at sample {first} of the data order)"
+            )
 
     def _gradients(self, batches: Iterator[Batch], step: int) -> tuple[Tensor, Tensor, int, int]:
         """Accumulate one step's gradients, masked and clipped: loss, norm, tokens, position.

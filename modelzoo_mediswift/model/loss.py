@@ -19,6 +19,7 @@ IGNORED = -100  # a target that does not count
 # Positions; their logits in fp32 are 662 MiB at 42,384 words. The output layer's gradient is read
 # and written once a chunk, which for fewer positions would take as long as the products.
 CHUNK = 4096
+SLICE = 1 << 20  # logits, 4 MiB in fp32: what is done to them on a CPU stays in its cache
 VOCABULARY_MULTIPLE = 128  # a matrix product on tensor cores wants whole tiles
 
 
@@ -137,21 +138,14 @@ def _chunk(
     That by `words` is added to `weight_gradient`.
     """
     inputs = hidden.to(words.dtype)
-    logits = (inputs @ words.t()).float()  # (n, V + padding)
+    logits = inputs @ words.t()  # (n, V + padding)
     if len(words) > n_words:
         logits[:, n_words:] = -torch.inf
-    counts = target != IGNORED
-    index = target.clamp(min=0).unsqueeze(-1)  # (n, 1)
-    log_probabilities = logits.log_softmax(-1)
-    entropy = -log_probabilities.gather(-1, index).squeeze(-1)
-    loss = (entropy * counts).sum()
-    right = torch.zeros((), dtype=torch.int64, device=hidden.device)
-    if count_right:
-        right = ((logits.argmax(-1) == target) & counts).sum()
-    if weight_gradient is None:
-        return loss, right, None
+    on_logits = _at_once if torch.compiler.is_compiling() else _in_slices
+    loss, right, gradient = on_logits(logits, target, count_right, weight_gradient is not None)
     del logits  # as large as all else together
-    gradient = _by_logits(log_probabilities, index, counts.unsqueeze(-1)).to(words.dtype)
+    if weight_gradient is None or gradient is None:
+        return loss, right, None
     if words.dtype == weight_gradient.dtype:
         weight_gradient.addmm_(gradient.t(), inputs)
     else:
@@ -159,11 +153,44 @@ def _chunk(
     return loss, right, (gradient @ words).to(hidden.dtype)
 
 
-def _by_logits(log_probabilities: Tensor, index: Tensor, counts: Tensor) -> Tensor:
-    """The loss' gradient by the logits: the probabilities, less one at the target."""
-    if torch.compiler.is_compiling():  # one kernel reads the logits and writes this
-        words = torch.arange(log_probabilities.shape[-1], device=index.device)
-        return (log_probabilities.exp() - (words == index).float()) * counts
-    gradient = log_probabilities.exp_()
-    gradient.scatter_add_(-1, index, gradient.new_full(index.shape, -1.0))
-    return gradient.mul_(counts)
+def _at_once(
+    logits: Tensor, target: Tensor, count_right: bool, trains: bool
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The loss, right predictions and gradient by the logits, as a compiler merges them."""
+    logits, dtype = logits.float(), logits.dtype
+    counts = target != IGNORED
+    index = target.clamp(min=0).unsqueeze(-1)  # (n, 1)
+    log_probabilities = logits.log_softmax(-1)
+    entropy = -log_probabilities.gather(-1, index).squeeze(-1)
+    loss = (entropy * counts).sum()
+    right = torch.zeros((), dtype=torch.int64, device=logits.device)
+    if count_right:
+        right = ((logits.argmax(-1) == target) & counts).sum()
+    if not trains:
+        return loss, right, None
+    words = torch.arange(logits.shape[-1], device=index.device)
+    gradient = log_probabilities.exp() - (words == index).float()
+    return loss, right, (gradient * counts.unsqueeze(-1)).to(dtype)
+
+
+def _in_slices(
+    logits: Tensor, target: Tensor, count_right: bool, trains: bool
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The same one operation after another, and the gradient in the logits' place."""
+    loss = torch.zeros((), device=logits.device)
+    right = torch.zeros((), dtype=torch.int64, device=logits.device)
+    rows = max(1, SLICE // logits.shape[-1] if logits.device.type == "cpu" else len(logits))
+    for part, words in zip(logits.split(rows), target.split(rows), strict=True):
+        scores = part.float()  # (rows, V)
+        counts = words != IGNORED
+        index = words.clamp(min=0).unsqueeze(-1)  # (rows, 1)
+        # The most likely word's probability is never too small for its logarithm.
+        probabilities = scores.softmax(-1)
+        log_sum = scores.amax(-1) - probabilities.amax(-1).log()
+        loss += ((log_sum - scores.gather(-1, index).squeeze(-1)) * counts).sum()
+        if count_right:
+            right += ((scores.argmax(-1) == words) & counts).sum()
+        if trains:
+            probabilities.scatter_add_(-1, index, probabilities.new_full(index.shape, -1.0))
+            part.copy_(probabilities.mul_(counts.unsqueeze(-1)))
+    return loss, right, logits if trains else None

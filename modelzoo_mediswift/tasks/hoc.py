@@ -224,6 +224,9 @@ def _read_tsv(file: Path) -> dict[str, Document]:
         document[int(parts[2])] = sentence, _digits(marks, where)
     if not sentences:
         raise UserError(f"{file}: no sentences in it")
+    for pmid, document in sentences.items():
+        if not any(text.split() for text, _ in document.values()):
+            raise UserError(f"{file}: document {pmid} is empty")
     return {
         pmid: Document(
             " ".join(text for _, (text, _) in sorted(document.items())),
@@ -249,7 +252,7 @@ def _digits(marks: str, where: str) -> set[int]:
 
 def _text(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8-sig")  # a byte-order mark is no text
     except OSError as error:
         raise UserError(f"{file}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError as error:

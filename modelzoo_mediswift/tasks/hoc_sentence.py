@@ -66,7 +66,7 @@ class HocSentences:
 
     def _read_tsv(self, file: Path) -> list[Example]:
         try:
-            lines = file.read_text(encoding="utf-8").split("\n")
+            lines = file.read_text(encoding="utf-8-sig").split("\n")
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{file}: cannot be read ({error})") from None
         found = []
@@ -76,7 +76,7 @@ class HocSentences:
             text, _, names = line.rstrip("\r").rpartition("\t")
             said = {name.strip() for name in names.split("|")}
             unknown = sorted(said - set(LABELS))
-            if unknown or not text:
+            if unknown or not text.split():
                 raise UserError(
                     f"{file}:{number}: expected a sentence, a tab and labels "
                     f"({', '.join(LABELS)}) joined by |, got {names!r}"

@@ -30,6 +30,10 @@ def load_records(path: Path, *, labelled: bool = True) -> dict[str, Record]:
                 raise UserError(f"{path}: PMID {pmid}: no {key}, or not a {kind.__name__}")
         if not all(isinstance(context, str) for context in record["CONTEXTS"]):
             raise UserError(f"{path}: PMID {pmid}: CONTEXTS holds what is not text")
+        try:
+            "".join((record["QUESTION"], *record["CONTEXTS"], record["LONG_ANSWER"])).encode()
+        except UnicodeEncodeError as error:  # JSON can escape half a surrogate pair
+            raise UserError(f"{path}: PMID {pmid}: not text ({error.reason})") from None
         if not record["QUESTION"].split():
             raise UserError(f"{path}: PMID {pmid}: QUESTION is empty")
         if labelled and record.get("final_decision") not in LABELS:
@@ -56,10 +60,11 @@ def load_json(path: Path) -> dict[str, Any]:
         return content
 
     try:
-        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=without_duplicates)
+        text = path.read_text(encoding="utf-8-sig")  # a byte-order mark is no text
+        content = json.loads(text, object_pairs_hook=without_duplicates)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not JSON ({error})") from None
     if not isinstance(content, dict) or not content:
         raise UserError(f"{path}: expected a JSON object with PMIDs as keys")

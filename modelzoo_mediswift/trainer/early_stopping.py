@@ -26,6 +26,7 @@ class EarlyStopping:
     monitor: str = "loss"  # or "accuracy", both of the tokens in the loss
     patience: int = 1
     min_delta: float = 0.0
+    speaks: bool = True  # of several processes one writes the file and tells the user
     history: list[tuple[int, float]] = field(default_factory=list)  # (step, value), ascending
 
     def take_up(self, step: int) -> None:
@@ -40,6 +41,8 @@ class EarlyStopping:
         value = result.loss if self.monitor == "loss" else result.accuracy
         self.history = [(s, v) for s, v in self.history if s < step]
         self.history.append((step, value))
+        if not self.speaks:
+            return
         self._write()
         if self.exhausted:
             best_step, best = self.best or (0, value)

@@ -89,11 +89,24 @@ def test_damage_is_named_and_the_one_before_is_offered(tmp_path, name, damage):
     assert f"the one before it is {tmp_path / 'checkpoint_10'}" in message
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "\xff", '{"sha256": 3}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", "\xff", '{"sha256": 3}', "[" * 100_000])
 def test_damaged_meta(tmp_path, text):
     path = save_checkpoint(checkpoint(10), tmp_path)
     (path / "meta.json").write_text(text, encoding="latin-1")
     with pytest.raises(UserError, match=r"damaged checkpoint: meta\.json"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "change", [{"data": None}, {"loader": 3}, {"config": None}, {"step": "10"}, {"versions": []}]
+)
+def test_meta_of_other_types(tmp_path, change):
+    path = save_checkpoint(checkpoint(10), tmp_path)
+    meta = json.loads((path / "meta.json").read_text())
+    (path / "meta.json").write_text(json.dumps(meta | change))
+    with pytest.raises(
+        UserError, match=rf"damaged checkpoint: meta\.json: {next(iter(change))} is"
+    ):
         load_checkpoint(path)
 
 

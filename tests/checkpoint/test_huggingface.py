@@ -188,6 +188,7 @@ def change_config(folder: Path, **changes: object) -> None:
         (lambda f: (f / "config.json").write_text("{"), "not JSON"),
         (lambda f: (f / "config.json").unlink(), "cannot be read"),
         (lambda f: (f / "model.safetensors").write_bytes(b"x" * 30), "cannot be read"),
+        (lambda f: (f / "mediswift.json").write_text('{"step": "x"}'), "step is 'x'"),
         (lambda f: (f / "mediswift.json").unlink(), "lm_head differs from the word embeddings"),
         (lambda f: (f / "tokenizer.json").write_text("[]"), "not a tokenizer.json"),
     ],
@@ -211,6 +212,12 @@ def test_what_cannot_be_exported_is_named(tmp_path, capsys):
     other.write_text(tokenizer.read_text() + "\n")
     assert main([*command, str(other)]) == 2
     assert "not the tokenizer that" in capsys.readouterr().err
+    meta = (path / "meta.json").read_text()
+    (path / "meta.json").write_text(meta.replace("num_virtual_tokens: ", "num_virtual_tokens: 1"))
+    assert main([*command, str(tokenizer)]) == 2
+    assert "does not fit the model: prompt_embedding.weight" in capsys.readouterr().err
+    assert not (tmp_path / "hf").exists()
+    (path / "meta.json").write_text(meta)
     (tmp_path / "hf").mkdir()
     assert main([*command, str(tokenizer)]) == 2
     assert "exists already" in capsys.readouterr().err
@@ -267,6 +274,28 @@ def test_the_card_holds_scores_and_the_run_record(tmp_path):
     ):
         assert line in card
     assert card.count("## Before that") == 1
+
+
+@pytest.mark.parametrize(
+    ("record", "line"),
+    [
+        ({"sparsity": [{"kept": 1}]}, "| masked | not told: the run's record is damaged there |"),
+        ({"sparsity": 0.75}, "| masked | not told: the run's record is damaged there |"),
+        ({"sparsity": [{"kept": 1, "total": 0}]}, "| masked | not told"),
+        ({"data": [3], "name": 7}, "## Before that: a run"),
+        ({"sessions": 3, "started_from": [1]}, "| masked | nothing |"),
+        ({"sessions": [{"energy_joules": 3, "tokens": "x"}], "seed": "|"}, "| masked | nothing |"),
+    ],
+)
+def test_a_damaged_record_does_not_stop_an_export(tmp_path, record, line):
+    path, tokenizer, _ = saved(tmp_path, 0)
+    (tmp_path / "before").mkdir()
+    (tmp_path / "before" / "run_record.json").write_text(json.dumps(record))
+    (path.parent / "run_record.json").write_text(
+        json.dumps({"started_from": str(tmp_path / "before" / "checkpoint_1")})
+    )
+    assert main(["export", str(path), str(tmp_path / "hf"), "--tokenizer", str(tokenizer)]) == 0
+    assert line in (tmp_path / "hf" / "README.md").read_text()
 
 
 def test_the_card_says_where_the_prompt_stands(tmp_path):

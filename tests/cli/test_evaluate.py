@@ -74,6 +74,9 @@ def test_batch_size_does_not_change_the_answers(trained):
         (lambda: Path("tokenizer.json").unlink(), "tokenizer.json: No such file"),
         (lambda: Path("qa/pqal_fold0/test_set.json").write_text("{"), "not JSON"),
         (lambda: Path("run/checkpoint_5/meta.json").unlink(), "not a checkpoint"),
+        (lambda: change_data(example_layout=3), "example_layout of the data is 3"),
+        (lambda: change_data(example_layout={"prompt_position": "after"}), "between, before"),
+        (lambda: add_words(), "tokenizer.json: has ids up to 8000, the vocab_size of"),
     ],
 )
 def test_bad_input(trained, capsys, change, message):
@@ -82,6 +85,34 @@ def test_bad_input(trained, capsys, change, message):
     err = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert len(err) == 1
     assert message in err[0]
+
+
+def change_data(**data: object) -> None:
+    checkpoint = load_checkpoint(Path("run/checkpoint_5"))
+    checkpoint.data |= data
+    save_checkpoint(checkpoint, Path("run"))
+
+
+def add_words() -> None:
+    """Where the checkpoint does not know its tokenizer, one of more words is still refused."""
+    change_data(tokenizer_sha256=None)
+    content = json.loads(Path("tokenizer.json").read_text())
+    content["model"]["vocab"]["new"] = 8000
+    Path("tokenizer.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--beams 101", "--beams: expected at most 100, got 101"),
+        ("-o qa", "qa: is a folder"),
+        ("-o tokenizer.json/x.json", "x.json: cannot be written in "),
+    ],
+)
+def test_what_cannot_end_well_does_not_begin(trained, capsys, flags, message):
+    Path("run/checkpoint_5/meta.json").unlink()  # is not even looked at
+    assert main([*trained, *flags.split()]) == 2
+    assert message in capsys.readouterr().err
 
 
 def official_scores(predictions: dict, truth: dict) -> tuple[float, float]:

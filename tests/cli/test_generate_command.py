@@ -87,6 +87,14 @@ def test_senseless_settings_are_refused(capsys, files, flag):
     assert f"error: {flag.split('=')[0]}: expected" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("text", ["-", "a\udcff"])
+def test_what_is_not_text_is_refused(capsys, files, monkeypatch, text):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a\xff"), encoding="utf-8"))
+    path, tokenizer = files
+    assert main(["generate", str(path), text, "--tokenizer", str(tokenizer)]) == 2
+    assert capsys.readouterr().err.endswith(": not UTF-8\n")
+
+
 def test_pieces_are_never_taken_back(files):
     tokenizer: Tokenizer = load_tokenizer(files[1])
     ids = tokenizer.encode(TEXT, add_special_tokens=False).ids
@@ -107,6 +115,9 @@ def test_perplexity(capsys, files, tmp_path):
                          ([*command, "--stride", "0"], "expected an integer >= 1")):  # fmt: skip
         assert main(bad) == 2
         assert message in capsys.readouterr().err
+    (tmp_path / "a.txt").write_text("\x00 ")
+    assert main(command) == 2
+    assert "nothing in it that makes a token" in capsys.readouterr().err
     (tmp_path / "a.txt").write_bytes(b"\xff\xfe")
     assert main(command) == 2
     assert "not UTF-8 text" in capsys.readouterr().err

@@ -235,6 +235,22 @@ def test_folders_of_different_tokenizers_do_not_mix(tmp_path: Path) -> None:
         open_sequences([tmp_path / "x", tmp_path / "y"])
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"files": 5}, "files: expected a list of objects with name and sha256"),
+        ({"files": ["a.h5"]}, "files: expected a list of objects"),
+        ({"files": [{"name": "a.h5", "n_examples": 2}]}, "files: expected a list of objects"),
+        ({"vocab_size": "many"}, "vocab_size: expected a whole number, got 'many'"),
+        ({"num_virtual_tokens": None}, "num_virtual_tokens: expected a whole number, got None"),
+    ],
+)
+def test_data_params_of_other_types_are_refused(tmp_path: Path, change: dict, message: str) -> None:
+    write(tmp_path / "a.h5", samples(2))
+    (tmp_path / "data_params.json").write_text(json.dumps(params(tmp_path) | change))
+    assert message in refusal(tmp_path)
+
+
 def test_foreign_data_params_are_left_alone(tmp_path: Path) -> None:
     write(tmp_path / "a.h5", samples(2))
     (tmp_path / "data_params.json").write_text('{"vocab_size": 3, "files": 7}')

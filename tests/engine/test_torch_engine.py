@@ -102,6 +102,17 @@ def test_nan_stops_and_names_step_and_batch():
         run(engine, [batch(1)], 1)
 
 
+def test_a_run_that_is_stopped_between_logging_steps_keeps_no_nan():
+    engine = make_engine()
+    engine.waits = True  # as for a GPU, whose values are read at logging steps
+    engine.model.model.ln_f.weight.data.fill_(float("nan"))
+    losses = []
+    batches = [batch(i) for i in range(9)]
+    with pytest.raises(NonFiniteLoss, match="step 2: the loss is nan"):
+        engine.train(batches, 0, 9, 5, lambda r: losses.append(r.loss) or len(losses) < 2)
+    assert losses == [None, None]
+
+
 def test_stops_when_asked():
     engine = make_engine()
     assert engine.train([batch(i) for i in range(5)], 0, 5, 1, lambda r: r.step < 2) == 2
@@ -208,7 +219,8 @@ def test_between_logging_steps_the_host_does_not_wait_for_the_device(density, mo
     engine = TorchEngine(model, meta, update, micro_batch_size=2)
     batches = [batch(i, density=density) for i in range(6)]
     losses = []
-    engine.train(batches, 0, 5, 4, lambda r: losses.append(r.loss) or len(losses) < 3)
+    with pytest.raises(RuntimeError, match="meta"):  # at the end, to keep no weights that are nan
+        engine.train(batches, 0, 5, 4, lambda r: losses.append(r.loss) or len(losses) < 3)
     assert losses == [None, None, None]
     with pytest.raises(RuntimeError, match="meta"):
         engine.train(batches, 0, 5, 1, lambda r: True)

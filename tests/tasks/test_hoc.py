@@ -45,6 +45,19 @@ def test_a_document_has_the_labels_of_all_its_sentences(tmp_path: Path) -> None:
     assert (second.label, second.target) == ("none", "the type of this document is none.")
 
 
+def test_a_document_without_text_is_named(tmp_path: Path) -> None:
+    train = rows((marks(8), "Text .", "7_s0"), (marks(1), " ", "8_s0"), (marks(), "", "8_s1"))
+    assert "train.tsv: document 8 is empty" in refusal(write(tmp_path, train=train))
+
+
+def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    expected = HocDocuments().read(path, "train")
+    file = path / "train.tsv"
+    file.write_text(file.read_text(), encoding="utf-8-sig")
+    assert HocDocuments().read(path, "train") == expected
+
+
 def test_sentences_are_put_in_their_order(tmp_path: Path) -> None:
     train = rows((marks(1), "B .", "7_s10"), (marks(), "A .", "7_s9"))
     assert HocDocuments().read(write(tmp_path, train=train), "train")[0].source == "A . B . "

@@ -118,6 +118,8 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
         ("{}", "expected a JSON object"),
         (f'{{"8": {one}, "8": {one}}}', "8 is in it twice"),
         ('{"8": 1}', "PMID 8: expected an object"),
+        ("[" * 100_000, "not JSON"),
+        (f'{{"8": {json.dumps(record() | {"QUESTION": chr(0xD800)})}}}', "PMID 8: not text"),
     ):
         file.write_text(content)
         assert refusal(path).startswith(f"{file}: {message}")
@@ -126,6 +128,14 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
     assert "neither ori_pqal.json nor pqal_fold1/" in refusal(path, fold=1)
     assert "no split 'dev', expected train, validation, test" in refusal(path, split="dev")
     assert "fold is 10, expected 0 to 9" in refusal(path, fold=10)
+
+
+def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
+    path = write_folds(tmp_path)
+    file = path / "pqal_fold0" / "train_set.json"
+    expected = PubMedQA().read(path, "train")
+    file.write_text(file.read_text(), encoding="utf-8-sig")
+    assert PubMedQA().read(path, "train") == expected
 
 
 def test_other_questions_than_the_official_are_not_split(tmp_path: Path) -> None:

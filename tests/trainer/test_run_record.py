@@ -62,6 +62,15 @@ def test_a_session_by_hand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert "8 J (RAPL package-0)" in said
 
 
+@pytest.mark.parametrize("text", ['{"sessions": 5, "checkpoints": [1]}', "{", "[" * 100_000])
+def test_a_damaged_record_is_written_anew(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run_record.json").write_text(text)
+    record = RunRecord(clock=lambda: 0.0)
+    record.on_start(run(tmp_path, 4))
+    assert [s["first_step"] for s in written(tmp_path)["sessions"]] == [4]
+    assert written(tmp_path)["checkpoints"] == {}
+
+
 def test_a_resumed_run_adds_a_session_and_keeps_the_killed_one(tmp_path: Path) -> None:
     killed = RunRecord()
     killed.on_start(run(tmp_path))

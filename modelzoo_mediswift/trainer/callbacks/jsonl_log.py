@@ -48,6 +48,7 @@ class JsonLog(Callback):
             loss=result.loss,
             lr=result.learning_rate,
             grad_norm=result.grad_norm,
+            **({} if result.loss_scale is None else {"loss_scale": result.loss_scale}),
             tokens_per_second=round(self.rate.tokens_per_second, 1),
             mfu=self.rate.mfu,
             mfu_palm=self.rate.palm_mfu,

@@ -56,8 +56,8 @@ class RunRecord(Callback):
             "total_steps": run.total_steps,
             "command": sys.argv,
             "machine": machine(),
-            "sessions": before.get("sessions", []),
-            "checkpoints": before.get("checkpoints", {}),
+            "sessions": _kept(before, "sessions", []),
+            "checkpoints": _kept(before, "checkpoints", {}),
         }
         self.session: dict[str, Any] = {"first_step": run.start_step, "started": _now()}
         self.record["sessions"] = [*self.record["sessions"], self.session]
@@ -149,10 +149,16 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def _kept(record: Mapping[str, Any], key: str, default: Any) -> Any:
+    """What a record says, where it is of the kind that we write."""
+    value = record.get(key)
+    return value if isinstance(value, type(default)) else default
+
+
 def _read(path: Path) -> dict[str, Any]:
     """A JSON object; empty if there is none."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}

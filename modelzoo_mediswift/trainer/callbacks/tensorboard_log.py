@@ -57,6 +57,7 @@ class TensorBoardLogger(Callback):
             "loss": result.loss,
             "lr": result.learning_rate,
             "model_wise_grad_norm": result.grad_norm,
+            "loss_scale": result.loss_scale,
             "tokens_per_second": self.rate.tokens_per_second,
             "mfu": self.rate.mfu,
             "mfu_palm": self.rate.palm_mfu,
