@@ -1,6 +1,7 @@
 """PMC full texts (JATS, NLM DTD 1.0 to 3.0) to records: single files and NLM's bulk packages."""
 
 import csv
+import os
 import re
 import tarfile
 from collections import Counter
@@ -70,7 +71,9 @@ def read_jats(
             once, if it is not JATS.
     """
     reader = _Reader(log if log is not None else ReadLog(), options or JatsOptions(), {})
-    if path.stat().st_size <= _AT_ONCE and (record := reader.only(path.read_bytes(), path.name)):
+    with path.open("rb") as file:
+        whole = file.read() if os.fstat(file.fileno()).st_size <= _AT_ONCE else b""
+    if whole and (record := reader.only(whole, path.name)):
         yield record
         return
     root = root_element(head_of(path))
