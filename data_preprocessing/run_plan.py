@@ -18,10 +18,10 @@ CITATIONS, FULL_TEXTS = "citations", "full texts"
 
 # docs/data_at_scale.md: bytes of XML that one core does in a second ...
 SPEED = {
-    "parse": {CITATIONS: 46.9e6, FULL_TEXTS: 32.7e6},
-    "merge": {CITATIONS: 152e6, FULL_TEXTS: 191e6},
-    "merge with MinHash": {CITATIONS: 77e6, FULL_TEXTS: 35e6},
-    "pack": {CITATIONS: 21.5e6, FULL_TEXTS: 5.2e6},
+    "parse": {CITATIONS: 66.6e6, FULL_TEXTS: 41.0e6},
+    "merge": {CITATIONS: 827e6, FULL_TEXTS: 202e6},
+    "merge with MinHash": {CITATIONS: 148e6, FULL_TEXTS: 43e6},
+    "pack": {CITATIONS: 23.3e6, FULL_TEXTS: 6.4e6},
 }
 # ... and the bytes on the disk that come of one byte of XML.
 SHARE = {
