@@ -75,9 +75,9 @@ def label_questions(
     """Label, or go on labelling, and write the labelled questions; returns labelling.json."""
     from tqdm import tqdm
 
-    from modelzoo_mediswift.checkpoint.directory import file_sha256
     from modelzoo_mediswift.cli.loading import load_model, read_tokenizer, trained_layout
     from modelzoo_mediswift.evaluation.pseudo_labels import pseudo_labels
+    from modelzoo_mediswift.whole_files import file_sha256
 
     records = with_context(load_records(data, labelled=False))
     model, checkpoint = load_model(checkpoint_path, device)
