@@ -6,6 +6,7 @@ import importlib.metadata
 import platform
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -34,6 +35,7 @@ from modelzoo_mediswift.trainer.callbacks.progress import ProgressLogger
 from modelzoo_mediswift.trainer.callbacks.sparsity_table import SparsityTable
 from modelzoo_mediswift.trainer.checkpointing import Checkpointing
 from modelzoo_mediswift.trainer.early_stopping import EarlyStopping
+from modelzoo_mediswift.trainer.one_run import holding
 from modelzoo_mediswift.trainer.trainer import Cadence, Loader, Trainer
 
 
@@ -47,7 +49,10 @@ class FitJob:
     finished: bool
 
     def run(self) -> None:
-        self.trainer.fit(self.loader, self.validation)
+        """Train; of several processes the one that writes holds the run's folder."""
+        writes = self.trainer.checkpointing.writes
+        with holding(self.trainer.run.model_dir) if writes else nullcontext():
+            self.trainer.fit(self.loader, self.validation)
 
 
 @dataclass(frozen=True)

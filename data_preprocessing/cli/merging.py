@@ -28,7 +28,7 @@ def add_merge(stages: Any) -> None:
         "or files: JSON with PMIDs as keys or in a list, or text with PMIDs",
     )
     stage.add_argument(
-        "--languages", nargs="+", metavar="LANG", help="keep only these (eng fre ...; default all)"
+        "--languages", nargs="+", metavar="LANG", help="keep only these (eng fre ...; default: all)"
     )
     stage.add_argument("--keep_retracted", action="store_true", help="keep retracted publications")
     stage.add_argument(

@@ -108,7 +108,7 @@ def add_finetune(stages: Any) -> None:
     )
     stage.add_argument("--vocab_size", type=positive, help="the model's (default: the tokenizer's)")
     stage.add_argument(
-        "--subset", choices=["pqal", "pqaa", "pqau"], help="of PubMedQA (default pqal)"
+        "--subset", choices=["pqal", "pqaa", "pqau"], help="of PubMedQA (default: pqal)"
     )
     stage.add_argument(
         "--labels_file",
@@ -147,7 +147,7 @@ def add_inspect(stages: Any) -> None:
     stage.add_argument("-i", "--index", type=int, default=0, help="first sequence to show")
     stage.add_argument("-n", "--count", type=positive, default=1, help="how many")
     stage.add_argument(
-        "--max_sequence_length", type=positive, help="for the corpus layout (default 128)"
+        "--max_sequence_length", type=positive, help="for the corpus layout (default: 128)"
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ from modelzoo_mediswift.config.fine_tuning import PseudoLabels
 from modelzoo_mediswift.config.trainer import NEWEST, TrainerConfig
 from modelzoo_mediswift.data.overlap import refuse_overlap, tests_beside
 from modelzoo_mediswift.errors import UserError
+from modelzoo_mediswift.tasks.pubmedqa_files import LABELLING_FILE
 from modelzoo_mediswift.whole_files import read_json, write_json
 
 RECIPE_FILE = "recipe.json"
@@ -42,6 +44,11 @@ class Stage:
     @property
     def name(self) -> str:
         return self.model_dir.name
+
+
+def processes_now() -> tuple[int, int]:
+    """This process's number and how many there are, as torchrun says."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def make_stages(configs: Sequence[TrainerConfig], source: Path) -> list[Stage]:
@@ -81,6 +88,23 @@ def run_recipe(stages: Sequence[Stage], skip: Sequence[str], train: Train, devic
     return 0
 
 
+def run_alone(stages: Sequence[Stage], number: int, train: Train, device: str) -> int:
+    """Run one stage, which goes on from the nearest one before it that is done.
+
+    With several processes all of them train, and the first keeps the record.
+    """
+    stage = stages[number - 1]
+    before = stages_before(stages, number)
+    assert stage.config.fit is not None
+    if number > 1 and not before and stage.config.fit.ckpt_path is NEWEST:
+        raise UserError(
+            f"--stage {number}: starts from the stage before it, and none is done; run --stage "
+            f"{number - 1} first, or name where to start (--checkpoint_path)"
+        )
+    _check_data(stages[:number])
+    return _run_stage(stage, before, train, device)[1]
+
+
 def _run_stage(
     stage: Stage, before: list[dict[str, Any]], train: Train, device: str
 ) -> tuple[dict[str, Any], int]:
@@ -96,16 +120,20 @@ def _run_stage(
         "started_from": start if isinstance(start, str) else None,
         "config_sha256": hashlib.sha256(to_yaml(config).encode()).hexdigest(),
     }
-    print(f"stage {stage.number}, {stage.name}: from {record['started_from']}", file=sys.stderr)
+    rank, processes = processes_now()
+    if rank == 0:
+        print(f"stage {stage.number}, {stage.name}: from {record['started_from']}", file=sys.stderr)
     done = _finished(stage, record)
     if done is not None:
         print(f"stage {stage.number}, {stage.name}: done before", file=sys.stderr)
         return done, 0
     asked = config.init.callback(PseudoLabels)
     if asked is not None:
-        record["pseudo_labels"] = _label(asked, config, device)
+        record["pseudo_labels"] = (
+            _label(asked, config, device) if processes == 1 else _labelled(asked)
+        )
     code = train(config, {"stages": [*before, record]})
-    if code:
+    if code or rank:
         return record, code
     checkpoint = best_checkpoint(stage.model_dir) or newest_checkpoint(stage.model_dir)
     if checkpoint is None or not checkpoint.is_dir():
@@ -166,6 +194,15 @@ def _check_data(stages: Sequence[Stage]) -> None:
             held_out += list(loader.data_dir)
             held_out += tests_beside(loader.data_dir)
     refuse_overlap(trained, dict.fromkeys(held_out))
+
+
+def _labelled(asked: PseudoLabels) -> dict[str, Any]:
+    """What one process has labelled before several train."""
+    path = Path(asked.output) / LABELLING_FILE
+    note = read_json(path) if path.is_file() else {}
+    if "kept" not in note:
+        raise UserError(f"{asked.output}: not labelled yet; start this stage without torchrun once")
+    return note
 
 
 def _label(asked: PseudoLabels, config: TrainerConfig, device: str) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("-o", "--model_dir", help="folder of checkpoints and logs")
     parser.add_argument(
-        "--checkpoint_path", help="checkpoint to start from or to evaluate (a folder)"
+        "--checkpoint_path", help="checkpoint to start from or to evaluate (a folder or a .mdl)"
     )
     parser.add_argument(
         "--resume",
@@ -80,7 +80,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--num_epochs", type=int, help="passes over the training data")
     parser.add_argument("--eval_steps", type=int, help="batches per evaluation")
     parser.add_argument(
-        "--logging", metavar="LEVEL", help="log level: DEBUG, INFO, WARNING or ERROR"
+        "--logging",
+        metavar="LEVEL",
+        help="what the Cerebras client tells on CSX: DEBUG, INFO, WARNING or ERROR",
     )
     recipe.add_flags(parser)
     csx.add_flags(parser)
@@ -132,11 +134,10 @@ def _run_stages(
     if arguments.stage is not None:
         if not 1 <= arguments.stage <= len(stages):
             raise UserError(f"--stage {arguments.stage}: the recipe has {len(stages)} stages")
-        before = recipe.stages_before(stages, arguments.stage)
-        return _run_one(arguments, recipe.start_from(stages[arguments.stage - 1].config, before))
+        return _run_alone(arguments, stages)
     if arguments.mode != "train":
         raise UserError(f"--mode {arguments.mode} is for one stage of a recipe (--stage)")
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    _, processes = recipe.processes_now()
     if processes > 1:
         raise UserError(
             f"torchrun started {processes} processes, but a recipe runs in one, which labels and "
@@ -156,6 +157,19 @@ def _run_stages(
         return _in_its_process([*given, "--resume", *start], stage["number"])
 
     return recipe.run_recipe(stages, arguments.skip_stage, train, arguments.device)
+
+
+def _run_alone(arguments: argparse.Namespace, stages: Sequence[recipe.Stage]) -> int:
+    """The stage that --stage names; what is trained here, the whole recipe does not train again."""
+    if arguments.device == "CSX" or arguments.mode.startswith("eval"):
+        before = recipe.stages_before(stages, arguments.stage)
+        return _run_one(arguments, recipe.start_from(stages[arguments.stage - 1].config, before))
+    arguments.resume = True
+
+    def train(config: TrainerConfig, facts: dict[str, Any]) -> int:
+        return _run_one(arguments, config, facts)
+
+    return recipe.run_alone(stages, arguments.stage, train, arguments.device)
 
 
 def _in_its_process(given: Sequence[str], stage: int) -> int:

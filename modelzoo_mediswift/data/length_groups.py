@@ -50,21 +50,49 @@ class LengthGroups:
     def arrange(
         self, indices: NDArray[np.int64], first_position: int, seed: int
     ) -> NDArray[np.int64]:
-        """`indices`, which are read from `first_position` of the data order on, rearranged."""
+        """`indices`, which are read from `first_position` of the data order on, rearranged.
+
+        `seed` is one more in every epoch. The batch that two epochs share has sequences of like
+        length too: both take them from the same place among their lengths, which is drawn from
+        the later one's seed.
+        """
         cut = -first_position % self.batch_size if self.join_epochs else 0
+        if cut >= len(indices):
+            return indices
         generator = np.random.Generator(np.random.PCG64(seed))
         size = self.batch_size * self.window
-        parts = [indices[:cut]]  # the end of a batch that the epoch before began
-        for start in range(cut, len(indices), size):
-            parts += self._arrange_window(indices[start : start + size], generator)
-        return np.concatenate(parts)
+        ends = range(cut + size, len(indices), size)
+        windows = [self._ranked(window) for window in np.split(indices, ends)]
+        left = (len(indices) - cut) % self.batch_size
+        windows[0], opening = self._taken(windows[0], cut, _place(seed))
+        if self.join_epochs:
+            windows[-1], closing = self._taken(windows[-1], left, _place(seed + 1))
+        else:
+            windows[-1], closing = np.split(windows[-1], [len(windows[-1]) - left])
+        batches = [batch for window in windows for batch in self._shuffled(window, generator)]
+        return np.concatenate([opening, *batches, closing])
 
-    def _arrange_window(
-        self, indices: NDArray[np.int64], generator: np.random.Generator
+    def _ranked(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        return indices[np.argsort(self.lengths[indices], kind="stable")]
+
+    def _taken(
+        self, ranked: NDArray[np.int64], count: int, place: float
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """What is left without `count` neighbours, and these. They begin where a batch would, so
+        that no batch of what is left has a gap in it."""
+        start = round(place * ((len(ranked) - count) // self.batch_size)) * self.batch_size
+        taken = slice(start, start + count)
+        return np.delete(ranked, taken), ranked[taken]
+
+    def _shuffled(
+        self, ranked: NDArray[np.int64], generator: np.random.Generator
     ) -> list[NDArray[np.int64]]:
-        """Sorted, cut into batches, the batches shuffled; one that is not full stays last."""
-        ranked = indices[np.argsort(self.lengths[indices], kind="stable")]
-        batches = [ranked[i : i + self.batch_size] for i in range(0, len(ranked), self.batch_size)]
-        full = [batch for batch in batches if len(batch) == self.batch_size]
-        order = generator.permutation(len(full))
-        return [full[i] for i in order] + batches[len(full) :]
+        """Whole batches of a window, in random order."""
+        count = len(ranked) // self.batch_size
+        batches = ranked.reshape(count, self.batch_size)
+        return [batches[i] for i in generator.permutation(count)]
+
+
+def _place(seed: int) -> float:
+    """Where among the lengths two epochs' common batch is taken from, from 0 to 1."""
+    return float(np.random.Generator(np.random.PCG64([seed, 1])).random())

@@ -10,7 +10,8 @@ from modelzoo_mediswift.data.length_groups import LengthGroups, sequence_lengths
 from modelzoo_mediswift.data.order import DataOrder
 from modelzoo_mediswift.errors import UserError
 
-GROUPED = "grouped_by_length"  # [window, batch size] in a saved position
+GROUPED = "grouped_by_length"  # [window, batch size, RULE] in a saved position
+RULE = 2  # of `LengthGroups`: another number is another order
 
 
 class TrainLoader(BatchLoader):
@@ -66,7 +67,7 @@ class TrainLoader(BatchLoader):
             "shuffle_seed": self.order.seed,
             "epoch_length": self.order.epoch_length,
             # Without groups, as in every checkpoint from before there were any: no entry.
-            **({GROUPED: [groups.window, groups.batch_size]} if groups is not None else {}),
+            **({GROUPED: [groups.window, groups.batch_size, RULE]} if groups is not None else {}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -143,6 +143,11 @@ def _revival_check(run: Run) -> str:
     return scalar(check)
 
 
+def _restarts(run: Run) -> str:
+    times = run.log.restarts
+    return (f"{times} times" if times > 1 else "once") if times else MISSING
+
+
 _WHAT: dict[str, Callable[[Run], str]] = {
     "Stage": lambda run: run.stage,
     "Started from": _started_from,
@@ -159,7 +164,7 @@ _WHAT: dict[str, Callable[[Run], str]] = {
     "Training time": lambda run: duration(run.seconds),
     "Tokens per second": lambda run: count(run.tokens_per_second),
     "Model-FLOPs utilisation": lambda run: percent(run.mfu),
-    "Taken up again": lambda run: f"{run.log.restarts} times" if run.log.restarts else MISSING,
+    "Taken up again": _restarts,
 }
 
 

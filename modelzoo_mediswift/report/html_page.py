@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Iterable
+from itertools import groupby
 
 from modelzoo_mediswift.report.document import (
     Block,
@@ -22,12 +24,12 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2126; --soft: #59636e; --line: #d4d9de;
   --band: #f4f6f8; --paper: #ffffff; --link: #0a66a8; }
-@media (prefers-color-scheme: dark) {
+@media screen and (prefers-color-scheme: dark) {
   :root { --ink: #e4e7ea; --soft: #a2abb4; --line: #3a4148; --band: #1f242a; --paper: #15191d;
     --link: #6cb6ea; }
 }
 * { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 72rem; background: var(--paper);
+body { margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 84rem; background: var(--paper);
   color: var(--ink); font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans",
   sans-serif; overflow-wrap: break-word; }
 h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .5rem; }
@@ -42,7 +44,7 @@ nav ul { display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; margin: 1rem 0; pa
 table { border-collapse: separate; border-spacing: 0; font-size: .875rem;
   font-variant-numeric: tabular-nums; }
 caption { text-align: left; padding: 0 0 .4rem; font-weight: 600; white-space: nowrap; }
-th, td { padding: .35rem .75rem; border-bottom: 1px solid var(--line); text-align: left;
+th, td { padding: .35rem .6rem; border-bottom: 1px solid var(--line); text-align: left;
   vertical-align: top; max-width: 38rem; }
 th { font-weight: 600; }
 tbody th { font-weight: 400; min-width: 8rem; }
@@ -53,7 +55,9 @@ thead th, thead td { vertical-align: bottom; background: var(--band); }
 thead .number { white-space: normal; }
 .short { white-space: nowrap; }
 .long { min-width: 16rem; overflow-wrap: anywhere; }
-figure { margin: 1.5rem 0; max-width: 36rem; }
+.figures { display: grid; gap: 0 2rem; margin: 1.5rem 0;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 30rem), 1fr)); }
+figure { margin: 0 0 1.5rem; max-width: 38rem; }
 figure svg { display: block; width: 100%; height: auto; }
 figcaption { font-size: .9rem; color: var(--soft); }
 figcaption strong { color: var(--ink); }
@@ -64,7 +68,23 @@ details { margin: .5rem 0; border: 1px solid var(--line); border-radius: .25rem;
 summary { padding: .5rem .75rem; cursor: pointer; }
 pre { margin: 0; padding: .75rem; overflow-x: auto; background: var(--band); font-size: .8rem;
   line-height: 1.4; }
-@media print { body { max-width: none; } .scroll { overflow: visible; } }
+@media (max-width: 40rem) {
+  tbody th { min-width: 5rem; max-width: 8rem; overflow-wrap: anywhere; }
+}
+@page { size: landscape; margin: 1cm; }
+@media print {
+  body { max-width: none; padding: 0; font-size: 9pt; }
+  .scroll { overflow: visible; }
+  table { font-size: 7pt; max-width: 100%; }
+  th, td { padding: .2rem .4rem; max-width: none; overflow-wrap: anywhere; }
+  .long, tbody th { min-width: 4rem; }
+  .short { white-space: normal; }
+  thead { display: table-header-group; }
+  tbody th, thead :first-child { position: static; }
+  tr, figure, details { break-inside: avoid; }
+  h2, caption, figcaption { break-after: avoid; }
+  .figures { grid-template-columns: 1fr 1fr; }
+}
 """
 
 
@@ -107,11 +127,21 @@ def _escape(text: str) -> str:
 
 
 def _section(section: Section, key: str) -> str:
-    blocks = "\n".join(_block(block, f"{key}-{i}") for i, block in enumerate(section.blocks))
+    numbered = enumerate(section.blocks)
+    blocks = "\n".join(
+        _side_by_side(_block(block, f"{key}-{i}") for i, block in group)
+        if figures
+        else "\n".join(_block(block, f"{key}-{i}") for i, block in group)
+        for figures, group in groupby(numbered, lambda pair: isinstance(pair[1], Figure))
+    )
     return (
         f'<section aria-labelledby="{key}">\n<h2 id="{key}">{_escape(section.title)}</h2>\n'
         f"{blocks}\n</section>"
     )
+
+
+def _side_by_side(figures: Iterable[str]) -> str:
+    return '<div class="figures">\n' + "\n".join(figures) + "\n</div>"
 
 
 def _block(block: Block, key: str) -> str:

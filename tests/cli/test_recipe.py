@@ -14,8 +14,11 @@ from question_files import questions, recipe, write_data, write_questions
 
 from modelzoo_mediswift.checkpoint.directory import load_checkpoint
 from modelzoo_mediswift.cli.main import main as mediswift
+from modelzoo_mediswift.cli.recipe import make_stages, run_alone
 from modelzoo_mediswift.cli.run import main
 from modelzoo_mediswift.config.load import load_stages
+from modelzoo_mediswift.errors import UserError
+from modelzoo_mediswift.whole_files import write_json
 
 RUN = Path(__file__).parents[2] / "run.py"
 FLAGS = ["CPU", "-p", "recipe.yaml"]
@@ -116,6 +119,42 @@ def test_stages_can_be_skipped_and_run_alone(files, capsys):
     ):
         assert main([*FLAGS, *flags]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_stages_one_by_one_are_the_recipe(files, capsys, tmp_path):
+    assert main([*FLAGS, "--stage", "2"]) == 2
+    assert "starts from the stage before it, and none is done" in capsys.readouterr().err
+    assert not Path("recipe").exists()
+    for stage in ("1", "2", "3"):
+        assert main([*FLAGS, "--stage", stage]) == 0
+    alone = told()
+    assert [s["stage"] for s in alone] == ["pqaa", "pqau", "pqal"]
+    assert alone[2]["started_from"] == alone[1]["checkpoint"]
+    assert alone[1]["pseudo_labels"]["kept"] > 0
+    capsys.readouterr()
+    assert main(FLAGS) == 0  # has nothing left to do
+    assert capsys.readouterr().err.count("done before") == 3
+    assert told() == alone
+
+
+def test_of_several_processes_the_first_keeps_the_record(files, capsys, monkeypatch):
+    records = []
+
+    def train(config: object, facts: dict) -> int:
+        records.append(facts)
+        return 0
+
+    stages = make_stages(load_stages(Path("recipe.yaml")), Path("recipe.yaml"))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    assert run_alone(stages, 1, train, "CPU") == 0
+    assert capsys.readouterr().err == ""
+    assert [facts["stages"][-1]["stage"] for facts in records] == ["pqaa"]
+    assert not Path("recipe").exists()
+    Path("recipe/pqaa").mkdir(parents=True)
+    write_json(Path("recipe/pqaa/recipe.json"), {"stages": [{"checkpoint": "run/checkpoint_5"}]})
+    with pytest.raises(UserError, match="not labelled yet; start this stage without torchrun"):
+        run_alone(stages, 2, train, "CPU")
 
 
 def test_many_processes_are_refused(files, capsys, monkeypatch):

@@ -14,6 +14,7 @@ import yaml
 
 from modelzoo_mediswift.checkpoint.directory import load_checkpoint
 from modelzoo_mediswift.cli.run import main
+from modelzoo_mediswift.trainer import one_run
 
 RUN = Path(__file__).parents[2] / "run.py"
 
@@ -302,8 +303,20 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_continues(run_files, c
     err = capsys.readouterr().err
     assert "run/checkpoint_10: damaged checkpoint: model.safetensors" in err
     assert "run/checkpoint_5 (--checkpoint_path)" in err
-    assert train("--checkpoint_path", "run/checkpoint_5") == 0
-    assert_same_end("straight", "run")
+    whole = Path("run/checkpoint_5")
+    for name in (str(whole), str(whole.absolute())):  # is the run's own either way
+        assert train("--checkpoint_path", name) == 0
+        assert_same_end("straight", "run")
+
+
+def test_one_run_at_a_time_in_a_folder(run_files, capsys, monkeypatch):
+    monkeypatch.setattr(one_run, "PATIENCE", 0.0)
+    assert train("--max_steps", "5") == 0
+    with one_run.holding(Path("run")):
+        assert train() == 2
+        assert "error: run: another run is writing here" in capsys.readouterr().err
+        assert train("--model_dir", "other", "--max_steps", "2") == 0
+    assert train() == 0
 
 
 def test_a_model_dir_that_cannot_be_made_is_one_line(run_files, capsys):

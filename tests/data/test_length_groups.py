@@ -58,8 +58,24 @@ def test_within_a_window_batches_are_sorted_and_the_rest_stays_last() -> None:
 
 def test_batches_that_join_epochs_are_grouped_from_where_they_begin() -> None:
     groups = LengthGroups(np.arange(10, 0, -1), batch_size=4, window=1, join_epochs=True)
-    # Position 10 is the third of a batch: two sequences fill it up, then come whole batches.
-    assert groups.arrange(np.arange(10), 10, seed=0).tolist() == [0, 1, 5, 4, 3, 2, 9, 8, 7, 6]
+    # Position 10 is the third of a batch: two neighbours among the lengths fill it up, then come
+    # whole batches.
+    arranged = groups.arrange(np.arange(10), 10, seed=0).tolist()
+    assert arranged == [1, 0, 5, 4, 3, 2, 9, 8, 7, 6]
+    assert groups.arrange(np.arange(3), 9, seed=0).tolist() == [0, 1, 2]  # ends in a later epoch
+
+
+def test_the_batch_that_two_epochs_share_has_like_lengths() -> None:
+    lengths = np.arange(450)
+    groups = LengthGroups(lengths, batch_size=64, window=32, join_epochs=True)
+    order = DataOrder(450, shuffle=True, seed=5, groups=groups)
+    assert sorted(order.epoch_indices(1)) == list(range(450))
+    starts = []
+    for boundary in range(1, 9):
+        shared = lengths[order.indices(450 * boundary // 64 * 64, 64)]
+        assert np.ptp(shared) < 72
+        starts.append(int(shared.min()))
+    assert max(starts) - min(starts) > 150  # here short ones, there long ones
 
 
 def test_an_epoch_holds_each_sequence_once_and_each_epoch_is_another(
@@ -127,9 +143,9 @@ def test_a_grouped_run_continues_where_it_stopped(source: SequenceSource) -> Non
 
 def test_another_grouping_is_refused(source: SequenceSource) -> None:
     grouped, plain = loader(source, group_window=4), loader(source)
-    with pytest.raises(UserError, match=r"grouped_by_length was None, now it is \[4, 8\]"):
+    with pytest.raises(UserError, match=r"grouped_by_length was None, now it is \[4, 8, 2\]"):
         grouped.load_state_dict(plain.state_dict())
-    with pytest.raises(UserError, match=r"grouped_by_length was \[4, 8\], now it is None"):
+    with pytest.raises(UserError, match=r"grouped_by_length was \[4, 8, 2\], now it is None"):
         plain.load_state_dict(grouped.state_dict())
 
 

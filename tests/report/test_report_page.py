@@ -67,6 +67,15 @@ def test_page_is_whole_and_loads_nothing(demo_page):
     assert not re.search(r"url\((?!#)", demo_page)
 
 
+def test_figures_stand_side_by_side_and_print_whole(demo_page):
+    groups = re.findall(r'<div class="figures">\n(.*?)\n</div>', demo_page, re.DOTALL)
+    assert sum(group.count("<figure>") for group in groups) == demo_page.count("<figure>")
+    assert max(group.count("<figure>") for group in groups) > 1
+    printed = demo_page.partition("@media print {")[2].partition("</style>")[0]
+    assert "break-inside: avoid" in printed
+    assert "overflow: visible" in printed
+
+
 def test_ids_are_unique_and_every_reference_has_its_target(demo_page):
     page = Page(demo_page)
     ids = page.having("id")
