@@ -63,7 +63,8 @@ class _CausalAttention(torch.autograd.Function):
             d_v[seen] += torch.bmm(p.to(q.dtype).mT, d_out[here])
             d_k[seen] += torch.bmm(d_scores.mT, q[here])
             d_q[here] = torch.bmm(d_scores, k[seen])
-        return tuple(x.to(q.dtype).view(gradient.shape) for x in (d_q, d_k, d_v))
+        shape, dtype = gradient.shape, gradient.dtype
+        return d_q.view(shape), d_k.to(dtype).view(shape), d_v.to(dtype).view(shape)
 
 
 def _parts(q: Tensor) -> Iterator[tuple[slice, int, int]]:
