@@ -23,7 +23,6 @@ from data_preprocessing.shuffle import shuffled_order
 from data_preprocessing.token_store import TokenStore, tokenize_file
 from data_preprocessing.write_hdf5 import (
     SAMPLES_PER_FILE,
-    file_sha256,
     new_folder,
     write_corpus,
     write_params,
@@ -31,6 +30,7 @@ from data_preprocessing.write_hdf5 import (
     written_before,
 )
 from modelzoo_mediswift.errors import UserError
+from modelzoo_mediswift.whole_files import file_sha256
 
 LAYOUTS = ("sample", "corpus")
 PACKINGS = ("concatenate", "best_fit")

@@ -1,6 +1,5 @@
 """The `parse` stage: PubMed XML and PMC JATS files to one Parquet file of records each."""
 
-import hashlib
 import json
 import re
 from collections import Counter
@@ -25,6 +24,7 @@ from data_preprocessing.records import (
 )
 from data_preprocessing.xml_reading import ReadLog
 from modelzoo_mediswift.errors import UserError
+from modelzoo_mediswift.whole_files import file_sha256
 
 # Part of a finished file's identity: raise it when the same input gives other records.
 PARSER_VERSION = 3
@@ -173,8 +173,8 @@ def _identity(job: _Job) -> dict[str, Any]:
     filelist = filelist_of(job.path)
     return {
         **_identity_but_for_bytes(job),
-        "sha256": _sha256(job.path),
-        "filelist_sha256": _sha256(filelist) if filelist.is_file() else None,
+        "sha256": file_sha256(job.path),
+        "filelist_sha256": file_sha256(filelist) if filelist.is_file() else None,
     }
 
 
@@ -184,14 +184,6 @@ def _identity_but_for_bytes(job: _Job) -> dict[str, Any]:
         "input": job.path.name,
         "jats_options": job.jats.as_dict(),
     }
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as handle:
-            return hashlib.file_digest(handle, "sha256").hexdigest()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def _finished(output: Path) -> dict[str, Any] | None:

@@ -103,13 +103,12 @@ def read_jats_tar(
         if record := reader.only(data, name):
             yield record
             continue
-        document = to_utf8(data)
-        if root_element(document[: 1 << 16]) not in ROOTS:
+        if root_element(data[: 1 << 16]) not in ROOTS:
             log.damaged(f"{path.name}: {name}: not a JATS article")
             continue
         splitter = RecordSplitter(Path(name), "article", ("article",), log)
         try:
-            for _, raw in splitter.records([document]):
+            for _, raw in splitter.records([to_utf8(data)]):
                 if record := reader.article(raw, name):
                     yield record
         except UserError:

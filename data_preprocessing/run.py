@@ -20,9 +20,9 @@ from data_preprocessing.only_one import only_one
 from data_preprocessing.pmid_lists import pmid_file, read_pmids
 from data_preprocessing.records import replacing
 from data_preprocessing.run_config import Fetch, FetchPmc, RunConfig
-from data_preprocessing.write_hdf5 import file_sha256
 from modelzoo_mediswift.config.section import Section
 from modelzoo_mediswift.errors import UserError
+from modelzoo_mediswift.whole_files import file_sha256
 
 STATE = "run.json"
 Show = Callable[[str, dict[str, Any]], None]

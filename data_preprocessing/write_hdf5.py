@@ -1,6 +1,5 @@
 """Write token sequences in Model Zoo's two HDF5 layouts, whole or not at all."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -16,6 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from modelzoo_mediswift.data.hdf5 import DATASET, LOSS_MASK, NUM_ROWS, PARAMS_FILE, open_sequences
 from modelzoo_mediswift.errors import UserError
+from modelzoo_mediswift.whole_files import file_sha256
 
 COMPRESSIONS = (None, "gzip", "lz4")
 SAMPLES_PER_FILE = 8192
@@ -141,15 +141,6 @@ def write_text(path: Path, text: str) -> None:
         handle.write(text)
         handle.flush()
         os.fsync(handle.fileno())
-
-
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal. Raises UserError if it cannot be read."""
-    try:
-        with path.open("rb") as handle:
-            return hashlib.file_digest(handle, "sha256").hexdigest()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def _filled(buffer: NDArray[np.int32], samples: Iterable[NDArray[np.int32]]) -> Iterator[int]:

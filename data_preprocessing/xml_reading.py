@@ -177,7 +177,8 @@ class RecordSplitter:
             self.log.damaged(f"{self.path.name}: ends inside a <{rest[2].decode()}>")
             if error is None:
                 raise UserError(f"{self.path}: truncated: it ends inside a <{rest[2].decode()}>")
-        if error is None and not self._closed:
+        empty = rb"<%s(?:\s[^<>]*)?/>\s*\Z" % self.root.encode()  # an update without news
+        if error is None and not self._closed and not re.search(empty, self._buffer):
             raise UserError(f"{self.path}: truncated: it does not end with </{self.root}>")
 
 

@@ -82,7 +82,7 @@ def build_validate(
     processes, device = meet(init, device_name)
     model = build_model(init.model, init.seed or 0)
     step = load_for_evaluation(model, path)
-    engine = evaluation_engine(init, model, device, processes)
+    engine = evaluation_engine(config, model, device, processes)
     trainer = make_validate_trainer(init, engine, step, processes)
     share = Share(processes.rank, processes.count)
     return trainer, validation_passes(loaders, init, share)

@@ -87,14 +87,17 @@ def training_engine(
 
 
 def evaluation_engine(
-    init: InitConfig, model: GPT3, device: torch.device, processes: Processes
+    config: TrainerConfig, model: GPT3, device: torch.device, processes: Processes
 ) -> TorchEngine:
     """An engine that only evaluates, with a copy of the model in each process."""
+    init = config.init
     return TorchEngine(
         model,
         device,
         autocast=_autocast(init, device),
-        micro_batch_size=init.micro_batch_size,
+        micro_batch_size=_micro_batch(
+            config, init.model.max_position_embeddings, device, processes
+        ),
         module=distribute(model, device, compiled=_compiled(init, device)),
         processes=processes,
     )

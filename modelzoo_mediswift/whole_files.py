@@ -1,7 +1,8 @@
-"""Small files that are on the disk whole or not at all, and reading them again."""
+"""Small files that are on the disk whole or not at all, reading them again, and their digests."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -41,6 +42,15 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected a JSON object")
     return content
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes in hexadecimal. Raises UserError where it cannot be read."""
+    try:
+        with path.open("rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def flush(path: Path) -> None:

@@ -80,6 +80,7 @@ def test_data_preprocessing_uses_the_data_contract_and_the_tasks_only():
         "modelzoo_mediswift.tasks",
         "modelzoo_mediswift.errors",
         "modelzoo_mediswift.help_format",
+        "modelzoo_mediswift.whole_files",
     )
     for path in sources(ROOT / "data_preprocessing"):
         for name in imports(path):

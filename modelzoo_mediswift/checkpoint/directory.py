@@ -11,7 +11,6 @@ executed on loading.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
@@ -26,7 +25,7 @@ from torch import Tensor
 
 from modelzoo_mediswift.checkpoint.tensor_file import write_tensors
 from modelzoo_mediswift.errors import UserError
-from modelzoo_mediswift.whole_files import flush
+from modelzoo_mediswift.whole_files import file_sha256, flush
 
 FORMAT_VERSION = 1
 MODEL_FILE = "model.safetensors"
@@ -160,12 +159,6 @@ def keep_newest(model_dir: Path, count: int, best: int | None = None) -> None:
         doomed = path.with_name(f".{path.name}.deleting")
         path.rename(doomed)
         shutil.rmtree(doomed)
-
-
-def file_sha256(path: Path) -> str:
-    """Of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read_meta(path: Path) -> Mapping[str, Any]:

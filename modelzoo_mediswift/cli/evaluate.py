@@ -38,7 +38,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         epilog="example: mediswift evaluate build/demo/finetune/checkpoint_400 --task pubmedqa "
         "--data build/demo/sample/pubmedqa --tokenizer build/demo/tokenizer.json",
     )
-    parser.add_argument("checkpoint", type=Path, help="checkpoint folder")
+    parser.add_argument("checkpoint", type=Path, help="checkpoint folder, or a .mdl")
     parser.add_argument("--task", choices=sorted(TASKS), required=True, help="what to score it on")
     parser.add_argument("--data", type=Path, required=True, help="the task's files")
     add_tokenizer_flag(parser)

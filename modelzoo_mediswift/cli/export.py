@@ -26,7 +26,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         epilog="example: mediswift export build/demo/finetune/checkpoint_400 build/demo/hf "
         "--tokenizer build/demo/tokenizer.json",
     )
-    parser.add_argument("checkpoint", type=Path, help="checkpoint folder")
+    parser.add_argument("checkpoint", type=Path, help="checkpoint folder, or a .mdl")
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder to make")
     add_tokenizer_flag(parser)
     parser.set_defaults(command=run_export)

@@ -22,7 +22,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         'wildaprofen lower fever? context: It did in 8 of 10 mice." --tokenizer '
         "build/demo/tokenizer.json",
     )
-    parser.add_argument("checkpoint", type=Path, help="checkpoint folder")
+    parser.add_argument("checkpoint", type=Path, help="checkpoint folder, or a .mdl")
     parser.add_argument("text", help="what to continue; - reads it from standard input")
     add_tokenizer_flag(parser)
     parser.add_argument("--max_new_tokens", type=int, default=64, help="default: 64")

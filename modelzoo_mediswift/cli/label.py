@@ -32,7 +32,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         epilog="example: mediswift label runs/pqaa/checkpoint_99 --data pubmedqa/ori_pqau.json "
         "--tokenizer data/tokenizer.json -o data/pqau_labelled --min_confidence 0.9",
     )
-    parser.add_argument("checkpoint", type=Path, help="checkpoint folder")
+    parser.add_argument("checkpoint", type=Path, help="checkpoint folder, or a .mdl")
     parser.add_argument("--data", type=Path, required=True, help="questions, as in ori_pqau.json")
     add_tokenizer_flag(parser)
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the labels")
@@ -75,9 +75,9 @@ def label_questions(
     """Label, or go on labelling, and write the labelled questions; returns labelling.json."""
     from tqdm import tqdm
 
-    from modelzoo_mediswift.checkpoint.directory import file_sha256
     from modelzoo_mediswift.cli.loading import load_model, read_tokenizer, trained_layout
     from modelzoo_mediswift.evaluation.pseudo_labels import pseudo_labels
+    from modelzoo_mediswift.whole_files import file_sha256
 
     records = with_context(load_records(data, labelled=False))
     model, checkpoint = load_model(checkpoint_path, device)

@@ -19,7 +19,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         epilog="example: mediswift perplexity build/demo/pretrain/checkpoint_300 README.md "
         "--tokenizer build/demo/tokenizer.json",
     )
-    parser.add_argument("checkpoint", type=Path, help="checkpoint folder")
+    parser.add_argument("checkpoint", type=Path, help="checkpoint folder, or a .mdl")
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="UTF-8 text")
     add_tokenizer_flag(parser)
     parser.add_argument(

@@ -57,7 +57,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("-o", "--model_dir", help="folder of checkpoints and logs")
     parser.add_argument(
-        "--checkpoint_path", help="checkpoint to start from or to evaluate (a folder)"
+        "--checkpoint_path", help="checkpoint to start from or to evaluate (a folder or a .mdl)"
     )
     parser.add_argument(
         "--resume",
@@ -80,7 +80,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--num_epochs", type=int, help="passes over the training data")
     parser.add_argument("--eval_steps", type=int, help="batches per evaluation")
     parser.add_argument(
-        "--logging", metavar="LEVEL", help="log level: DEBUG, INFO, WARNING or ERROR"
+        "--logging",
+        metavar="LEVEL",
+        help="what the Cerebras client tells on CSX: DEBUG, INFO, WARNING or ERROR",
     )
     recipe.add_flags(parser)
     csx.add_flags(parser)

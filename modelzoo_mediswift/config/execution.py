@@ -246,4 +246,4 @@ class LoggingConfig(Section):
         BeforeValidator(_upper),
         expected("DEBUG, INFO, WARNING, ERROR or CRITICAL"),
     ] = "INFO"
-    """Least important messages that are shown."""
+    """Least important messages of the Cerebras client that are shown (CSX)."""

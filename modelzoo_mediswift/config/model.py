@@ -224,7 +224,7 @@ class ModelConfig(Section):
     ] = 1.0
     """Factor of the loss."""
     compute_eval_metrics: bool = True
-    """Whether validation reports perplexity and accuracy beside the loss."""
+    """Whether Model Zoo's validation reports perplexity and accuracy; here it always does."""
 
     @model_validator(mode="before")
     @classmethod

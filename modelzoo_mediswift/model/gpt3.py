@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from modelzoo_mediswift.model.attention import causal_attention, is_faster
+
 KeyValue = tuple[Tensor, Tensor]  # keys and values of one layer, each (B, h, S, d/h)
 
 
@@ -96,9 +98,12 @@ class Attention(nn.Module):
             k = torch.cat((past[0], k), dim=2)  # (B, h, S, d/h)
             v = torch.cat((past[1], v), dim=2)
         dropout = self.dropout_rate if self.training else 0.0
-        y = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=mask is None
-        )
+        if mask is None and not dropout and is_faster(q):
+            y = causal_attention(q, k, v)
+        else:
+            y = F.scaled_dot_product_attention(
+                q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=mask is None
+            )
         y = y.transpose(1, 2).flatten(2)  # (B, T, d)
         return self.proj_output_dense_layer(y), (k, v) if keep else None
 

@@ -14,7 +14,6 @@ from modelzoo_mediswift.build_model import build_model
 from modelzoo_mediswift.checkpoint.densify import load_dense
 from modelzoo_mediswift.checkpoint.directory import (
     Checkpoint,
-    file_sha256,
     load_checkpoint,
     save_checkpoint,
 )
@@ -26,6 +25,7 @@ from modelzoo_mediswift.model.gpt3 import GPT3
 from modelzoo_mediswift.model.tensors import unique_tensors
 from modelzoo_mediswift.sparsity.filters import SparsityRule
 from modelzoo_mediswift.sparsity.masking import Masking
+from modelzoo_mediswift.whole_files import file_sha256
 
 logging.disable_progress_bar()
 

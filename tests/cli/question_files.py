@@ -8,8 +8,8 @@ import numpy as np
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from data_preprocessing.finetune import finetune_task
-from modelzoo_mediswift.checkpoint.directory import file_sha256
 from modelzoo_mediswift.cli.run import main
+from modelzoo_mediswift.whole_files import file_sha256
 
 LABELS = ("yes", "no", "maybe")
 CLUE = {"yes": "rise", "no": "fall", "maybe": "mixed"}

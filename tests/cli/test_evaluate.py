@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from modelzoo_mediswift.checkpoint.directory import file_sha256, load_checkpoint, save_checkpoint
+from modelzoo_mediswift.checkpoint.directory import load_checkpoint, save_checkpoint
 from modelzoo_mediswift.cli.evaluate import write_result
 from modelzoo_mediswift.cli.main import main
 from modelzoo_mediswift.cli.run import main as run_main
 from modelzoo_mediswift.tasks.pubmedqa import PubMedQA
+from modelzoo_mediswift.whole_files import file_sha256
 
 LABELS = ("yes", "no", "maybe")
 

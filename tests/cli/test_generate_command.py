@@ -7,11 +7,12 @@ from tokenizers import Tokenizer
 
 from data_preprocessing.bpe import load_tokenizer, save_tokenizer, train_tokenizer
 from modelzoo_mediswift.build_model import build_model
-from modelzoo_mediswift.checkpoint.directory import Checkpoint, file_sha256, save_checkpoint
+from modelzoo_mediswift.checkpoint.directory import Checkpoint, save_checkpoint
 from modelzoo_mediswift.cli.generate import pieces
 from modelzoo_mediswift.cli.main import main
 from modelzoo_mediswift.config.load import parse_config
 from modelzoo_mediswift.model.tensors import unique_tensors
+from modelzoo_mediswift.whole_files import file_sha256
 
 CONFIG = """\
 trainer:

@@ -167,6 +167,20 @@ def test_archive_in_its_own_order(tmp_path: Path, mode: str) -> None:
     assert log.counts["members.other"] == 1
 
 
+def test_encodings_in_an_archive(tmp_path: Path) -> None:
+    declared = '<?xml version="1.0" encoding="{}"?>' + article(body="<p>Café</p>")
+    several = '<?xml version="1.0" encoding="{}"?>' + f"<pmc-articleset>{article(1)}{article(2)}"
+    members = {
+        f"{encoding}{number}.xml": (document.format(encoding) + end).encode(encoding)
+        for encoding in ("utf-8", "utf-16", "latin-1")
+        for number, (document, end) in enumerate([(declared, ""), (several, "</pmc-articleset>")])
+    }
+    log = ReadLog()
+    texts = [r.text for r in read_jats_tar(make_tar(tmp_path / "a.tar.gz", members), log)]
+    assert texts[0::3] == ["Café"] * 3
+    assert (len(texts), log.problems) == (9, [])
+
+
 def test_unsafe_members_are_skipped_and_nothing_is_extracted(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     data = article(7).encode()

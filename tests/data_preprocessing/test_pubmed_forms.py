@@ -99,6 +99,8 @@ def test_two_versions_in_one_file_are_two_records(tmp_path: Path) -> None:
 
 def test_an_answer_without_articles_is_no_error(tmp_path: Path) -> None:
     assert read(tmp_path, article_set()) == ([], ReadLog())
+    for empty in ("<PubmedArticleSet/>", '<PubmedArticleSet a="b" />\n', "<MedlineCitationSet/>"):
+        assert read(tmp_path, '<?xml version="1.0"?>' + empty) == ([], ReadLog())
 
 
 @pytest.mark.parametrize("pmid", ["", "none", "12a", "-5", "9" * 30])

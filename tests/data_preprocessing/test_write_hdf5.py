@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from data_preprocessing.write_hdf5 import (
-    file_sha256,
     new_folder,
     write_corpus,
     write_params,
@@ -16,6 +15,7 @@ from data_preprocessing.write_hdf5 import (
 )
 from modelzoo_mediswift.data.hdf5 import open_sequences
 from modelzoo_mediswift.errors import UserError
+from modelzoo_mediswift.whole_files import file_sha256
 
 MSL = 6
 
