@@ -5,8 +5,9 @@
 A benchmark is a line in BENCHMARKS. The file, benchmarks/results/DATE.md, names the machine and
 holds each command with its output and time; a benchmark that fails is named at the end. What needs
 text gets the generated sample corpus, which is made once under build/bench. Those that need real
-files, Model Zoo or a GPU are run by hand: parse_speed, pipeline_speed, modelzoo_cpu, gpu_step and
-gpu_peers, of which the last two run here on a small shape, to see that they work.
+files, Cerebras software or a GPU are run by hand: parse_speed, pipeline_speed, fetch_pmc_speed,
+csx_validation, modelzoo_cpu, gpu_step and gpu_peers, of which the last two run here on a small
+shape, to see that they work.
 """
 
 import argparse
@@ -60,13 +61,15 @@ def prepare_data() -> None:
     for target, command in STAGES.items():
         if not (HERE.parent / DATA / target).exists():
             print(command, file=sys.stderr)
-            subprocess.run(
+            done = subprocess.run(
                 [sys.executable, "-m", "data_preprocessing", *command.split()],
                 cwd=HERE.parent,
-                check=True,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
             )
+            if done.returncode != 0:
+                raise SystemExit(done.stderr[-2000:])
 
 
 def run(name: str, limit: float) -> tuple[str, bool]:

@@ -3,11 +3,15 @@
 import json
 import os
 import random
+import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
+
+from tqdm import tqdm
 
 from data_preprocessing.mirror import Mirror, Opened, PassingError, network
 from data_preprocessing.records import replacing
@@ -17,6 +21,8 @@ T = TypeVar("T")
 
 _CHUNK = 1 << 18
 _PROGRESS = 1 << 16  # an attempt that brings this much does not count as a failure
+_LONG = 5.0  # seconds; a pause that is longer has its reason told
+_SELDOM = 10.0  # seconds between two such lines: of many connections most have the same trouble
 
 
 class BadContent(Exception):
@@ -34,11 +40,18 @@ class Patience:
     longest_pause: float = 120.0
     stop: threading.Event = field(default_factory=threading.Event)
     """Set it to have all downloads end at their next chunk."""
+    _told: list[float] = field(default_factory=lambda: [-_SELDOM])
 
-    def wait(self, failures: int, asked: float = 0.0) -> None:
+    def wait(self, failures: int, reason: str, asked: float = 0.0) -> None:
         """Sleep before another attempt; raises KeyboardInterrupt if told to stop."""
         backoff = min(self.longest_pause, self.pause * 2.0 ** (failures - 1))
-        if self.stop.wait(max(asked, backoff * random.uniform(0.5, 1.5))):
+        seconds = max(asked, backoff * random.uniform(0.5, 1.5))
+        now = time.monotonic()
+        if seconds > _LONG and now - self._told[0] >= _SELDOM:
+            self._told[0] = now
+            text = f"{reason}; again in {seconds:.0f} s ({failures} of {self.retries + 1} attempts)"
+            tqdm.write(text, file=sys.stderr)
+        if self.stop.wait(seconds):
             raise KeyboardInterrupt
 
 
@@ -65,7 +78,7 @@ def patiently(ask: Callable[[], T], patience: Patience) -> T:
         failures += 1
         if failures > patience.retries:
             raise UserError(f"{reason} (given up after {failures} attempts)")
-        patience.wait(failures, wait)
+        patience.wait(failures, reason, wait)
 
 
 def download(
@@ -109,7 +122,7 @@ def download(
         failures += 1
         if failures > patience.retries:
             raise UserError(f"{reason} (given up after {failures} attempts)")
-        patience.wait(failures, wait)
+        patience.wait(failures, reason, wait)
 
 
 def _continue(

@@ -20,7 +20,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 tokenizer = AutoTokenizer.from_pretrained(FOLDER)
 model = AutoModelForCausalLM.from_pretrained(FOLDER)
 ids = torch.tensor([[tokenizer.eos_token_id, *tokenizer(TEXT)["input_ids"]]])
-print(tokenizer.decode(model.generate(ids)[0, ids.shape[1]:]))
+written = model.generate(ids, attention_mask=torch.ones_like(ids))[0, ids.shape[1]:]
+print(tokenizer.decode(written, skip_special_tokens=True))
 ```
 
 A sequence starts with the end-of-text token, as every document did in training; the tokenizer does

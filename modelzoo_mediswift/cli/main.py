@@ -34,6 +34,16 @@ class _Command(argparse.ArgumentParser):
         super().__init__(formatter_class=HelpFormatter, **settings)
 
 
+class _Version(argparse.Action):
+    """Looked up when it is asked for: looking takes time."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import version
+
+        print(f"modelzoo-mediswift {version('modelzoo-mediswift')}")
+        parser.exit()
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(
@@ -41,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Sparse pre-training of biomedical language models. Training itself is "
         "`python run.py {CSX,CPU,GPU} --params FILE`; data is `python -m data_preprocessing`.",
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and stop")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Command)
     asked = [COMMANDS[given[0]]] if given and given[0] in COMMANDS else COMMANDS.values()
     for module in dict.fromkeys(asked):

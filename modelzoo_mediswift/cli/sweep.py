@@ -80,11 +80,11 @@ def open_storage(sweep: SweepConfig) -> Storage:
         import optuna
     except ModuleNotFoundError:
         raise UserError("sweep: needs optuna; pip install 'modelzoo-mediswift[sweep]'") from None
-    from modelzoo_mediswift.cli.sweep_trial import base_config, check_task
+    from modelzoo_mediswift.cli.sweep_trial import base_config, check_scoring
     from modelzoo_mediswift.config.dump import to_yaml
     from modelzoo_mediswift.sweep.storage import Storage
 
-    check_task(sweep)
+    check_scoring(sweep)
     settings = sweep.model_dump(mode="json", exclude={"folder", "params"})
     settings["params"] = to_yaml(base_config(sweep))
     pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()

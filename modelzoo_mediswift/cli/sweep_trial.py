@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import io
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from modelzoo_mediswift.build import build_fit
 from modelzoo_mediswift.build_data import open_data
 from modelzoo_mediswift.build_length import steps_per_epoch
-from modelzoo_mediswift.checkpoint.directory import list_checkpoints
+from modelzoo_mediswift.checkpoint.directory import file_sha256, list_checkpoints
 from modelzoo_mediswift.cli import evaluate, recipe
 from modelzoo_mediswift.config.fine_tuning import EarlyStopping
 from modelzoo_mediswift.config.load import load_config, load_stages
@@ -23,7 +23,7 @@ from modelzoo_mediswift.config.trainer import TrainerConfig
 from modelzoo_mediswift.engine.base import EvalResult, NonFiniteLoss
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.sweep.grid import Point
-from modelzoo_mediswift.tasks.registry import TASKS
+from modelzoo_mediswift.tasks.registry import TASKS, make_task
 from modelzoo_mediswift.trainer.callbacks.base import Callback
 from modelzoo_mediswift.trainer.early_stopping import best_checkpoint, read
 from modelzoo_mediswift.whole_files import read_json
@@ -177,12 +177,32 @@ def score(sweep: SweepConfig, checkpoint: Path, split: str, device: str) -> floa
         arguments.command(arguments)
     found: dict[str, Any] = read_json(output)["scores"]
     scores = found.get("likelihood") or found["generation"]
-    if not isinstance(scores.get(sweep.metric), int | float):
-        known = ", ".join(k for k, v in scores.items() if isinstance(v, float))
-        raise UserError(f"sweep.metric: {sweep.task} has no {sweep.metric}; it has {known}")
-    return float(scores[sweep.metric])
+    return _metric(sweep, scores)
 
 
-def check_task(sweep: SweepConfig) -> None:
+def check_scoring(sweep: SweepConfig) -> None:
+    """Raises UserError for what would otherwise be found after the first training alone: the
+    task's files, the metric, the tokenizer."""
     if sweep.task not in TASKS:
         raise UserError(f"sweep.task: no task {sweep.task!r}, expected {', '.join(TASKS)}")
+    base = base_config(sweep)
+    assert base.fit is not None
+    task = make_task(sweep.task, fold=sweep.fold)
+    for split in ("validation", "test"):
+        gold = {one.id: one.label for one in task.read(Path(sweep.data), split)}
+        _metric(sweep, task.score(gold, gold).as_dict())
+    made_with = open_data(base.fit.train_dataloader, base.init.model).params or {}
+    tokenizer = Path(sweep.tokenizer)
+    if not tokenizer.is_file():
+        raise UserError(f"sweep.tokenizer: {tokenizer}: no such file")
+    if made_with.get("tokenizer_sha256") not in (None, file_sha256(tokenizer)):
+        folder = base.fit.train_dataloader.data_dir[0]
+        raise UserError(f"sweep.tokenizer: {tokenizer}: not the one that made {folder}")
+
+
+def _metric(sweep: SweepConfig, scores: Mapping[str, Any]) -> float:
+    value = scores.get(sweep.metric)
+    if not isinstance(value, int | float):
+        known = ", ".join(k for k, v in scores.items() if isinstance(v, float))
+        raise UserError(f"sweep.metric: {sweep.task} has no {sweep.metric}; it has {known}")
+    return float(value)

@@ -45,10 +45,9 @@ def read_prefix(model: GPT3, sequences: Sequence[Sequence[int]]) -> Prefix:
     ids = torch.zeros(len(sequences), longest, dtype=torch.long)
     for row, sequence in enumerate(sequences):
         ids[row, : len(sequence)] = torch.tensor(sequence)
-    hidden, cache = model.hidden_states(ids.to(device), keep_cache=True)
+    last, cache = model.hidden_states(ids.to(device), keep_cache=True, at=lengths - 1)
     real = torch.arange(longest, device=device) < lengths.unsqueeze(1)
-    last = hidden[torch.arange(len(sequences), device=device), lengths - 1]  # (B, d)
-    return Prefix(cache, real, lengths, model.logits(last).float())
+    return Prefix(cache, real, lengths, model.logits(last[:, 0]).float())
 
 
 @torch.no_grad()

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from modelzoo_mediswift.model.attention import causal_attention, is_faster
+
 KeyValue = tuple[Tensor, Tensor]  # keys and values of one layer, each (B, h, S, d/h)
 
 
@@ -81,18 +83,34 @@ class Attention(nn.Module):
         )
 
     def forward(
-        self, x: Tensor, mask: Tensor | None, past: KeyValue | None, keep: bool
+        self,
+        x: Tensor,
+        mask: Tensor | None,
+        past: KeyValue | None,
+        keep: bool,
+        at: Tensor | None = None,
     ) -> tuple[Tensor, KeyValue | None]:
         q, k, v = map(self._heads, self.projections(x))
+        if at is not None:
+            q = _picked(q.transpose(1, 2), at).transpose(1, 2)  # (B, h, 1, d/h)
+            mask = (torch.arange(x.shape[1], device=x.device) <= at.unsqueeze(1))[:, None, None]
         if past is not None:
             k = torch.cat((past[0], k), dim=2)  # (B, h, S, d/h)
             v = torch.cat((past[1], v), dim=2)
         dropout = self.dropout_rate if self.training else 0.0
-        y = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=mask is None
-        )
-        y = y.transpose(1, 2).reshape(x.shape)  # (B, T, d)
+        if mask is None and not dropout and is_faster(q):
+            y = causal_attention(q, k, v)
+        else:
+            y = F.scaled_dot_product_attention(
+                q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=mask is None
+            )
+        y = y.transpose(1, 2).flatten(2)  # (B, T, d)
         return self.proj_output_dense_layer(y), (k, v) if keep else None
+
+
+def _picked(x: Tensor, at: Tensor) -> Tensor:
+    """One position `at` (B,) of each sequence: (B, T, ...) -> (B, 1, ...)."""
+    return x[torch.arange(len(x), device=x.device), at].unsqueeze(1)
 
 
 class FeedForwardLayer(nn.Module):
@@ -137,9 +155,16 @@ class DecoderLayer(nn.Module):
         self.dropout = nn.Dropout(dropout_rate)
 
     def forward(
-        self, x: Tensor, mask: Tensor | None, past: KeyValue | None, keep: bool
+        self,
+        x: Tensor,
+        mask: Tensor | None,
+        past: KeyValue | None,
+        keep: bool,
+        at: Tensor | None = None,
     ) -> tuple[Tensor, KeyValue | None]:
-        attended, present = self.self_attn(self.norm1(x), mask, past, keep)
+        attended, present = self.self_attn(self.norm1(x), mask, past, keep, at)
+        if at is not None:
+            x = _picked(x, at)
         x = x + self.dropout(attended)
         x = x + self.dropout(self.ffn(self.norm3(x)))
         return x, present
@@ -267,18 +292,23 @@ class GPT3(nn.Module):
         mask: Tensor | None = None,
         past: list[KeyValue] | None = None,
         keep_cache: bool = False,
+        at: Tensor | None = None,
     ) -> tuple[Tensor, list[KeyValue]]:
         """Final hidden states (B, T, d) and, if asked for, each layer's keys and values.
 
         Without `mask` (B, 1, T, S; True = may attend) attention is causal over the T inputs;
         with `past` a mask is needed, because position t of the input sees all of the past.
+        `at` (B,) asks for the states of one position of each sequence alone, (B, 1, d), without
+        `mask` and `past`: of the last layer little else is then computed than keys and values.
         """
         if positions is None:
             positions = torch.arange(input_ids.shape[1], device=input_ids.device)
         x = self.embed(input_ids, positions)
         cache: list[KeyValue] = []
-        for i, layer in enumerate(self.model.transformer_decoder.layers):
-            x, present = layer(x, mask, past[i] if past else None, keep_cache)
+        layers = self.model.transformer_decoder.layers
+        for i, layer in enumerate(layers):
+            only = at if i == len(layers) - 1 else None
+            x, present = layer(x, mask, past[i] if past else None, keep_cache, only)
             if present is not None:
                 cache.append(present)
         return self.model.ln_f(x), cache

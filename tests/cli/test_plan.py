@@ -1,4 +1,5 @@
 import json
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,10 @@ def test_table(capsys):
 def test_missing_file(capsys):
     assert main(["plan", "nothing.yaml"]) == 2
     assert capsys.readouterr().err.startswith("error: nothing.yaml: ")
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"modelzoo-mediswift {version('modelzoo-mediswift')}\n"

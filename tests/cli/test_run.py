@@ -303,8 +303,10 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_continues(run_files, c
     err = capsys.readouterr().err
     assert "run/checkpoint_10: damaged checkpoint: model.safetensors" in err
     assert "run/checkpoint_5 (--checkpoint_path)" in err
-    assert train("--checkpoint_path", "run/checkpoint_5") == 0
-    assert_same_end("straight", "run")
+    whole = Path("run/checkpoint_5")
+    for name in (str(whole), str(whole.absolute())):  # is the run's own either way
+        assert train("--checkpoint_path", name) == 0
+        assert_same_end("straight", "run")
 
 
 def test_one_run_at_a_time_in_a_folder(run_files, capsys, monkeypatch):

@@ -182,6 +182,14 @@ def test_a_stage_of_a_recipe_starts_where_the_one_before_ended(files, capsys):
         ("[4, 8]", "[4, 4]", "sweep.batch_size: expected each value once"),
         ("[0.01, 0.00001]", "[0]", "sweep.learning_rate.0: expected a number > 0"),
         ("task: pubmedqa", "task: pubmed", "no task 'pubmed', expected"),
+        ("data: qa", "data: qb", "qb: neither ori_pqal.json"),
+        (
+            "task: pubmedqa",
+            "task: pubmedqa\n  metric: micro_f1",
+            "pubmedqa has no micro_f1; it has",
+        ),
+        ("tokenizer: tok", "tokenizer: tik", "sweep.tokenizer: tikenizer.json: no such file"),
+        ("tokenizer: tokenizer.json", "tokenizer: base.yaml", "not the one that made l/train"),
         ("base.yaml", "sparse.yaml", "needs trainer.fit and the callback EarlyStopping"),
         ("[4, 8]", "[400]", "0 batches of 400 (24 sequences)"),
         ("base.yaml", "base.yaml\n  stage: 2", "base.yaml has 1 stages, got 2"),
@@ -193,3 +201,4 @@ def test_mistakes(files, capsys, old, new, message):
     capsys.readouterr()
     assert main(["sweep", "sweep.yaml"]) == 2
     assert message in capsys.readouterr().err
+    assert not list(Path("swept").glob("runs/*"))  # nothing was trained before

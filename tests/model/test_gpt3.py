@@ -115,6 +115,16 @@ def test_the_future_is_not_seen():
     assert not torch.allclose(a[:, 7], b[:, 7])
 
 
+def test_the_states_of_one_position_are_those_of_the_whole(decoder):
+    ids = torch.tensor([[3, 1, 4, 1, 5], [9, 2, 6, 0, 0]])
+    with torch.no_grad():
+        whole, cache = decoder.hidden_states(ids, keep_cache=True)
+        alone, same = decoder.hidden_states(ids, keep_cache=True, at=torch.tensor([4, 2]))
+    torch.testing.assert_close(alone, torch.stack([whole[0, 4:], whole[1, 2:3]]))
+    for one, other in zip(cache, same, strict=True):
+        assert all(map(torch.equal, one, other))
+
+
 def test_virtual_tokens_come_from_the_prompt_and_are_not_predicted():
     model = small(num_virtual_tokens=3).eval()
     ids = torch.tensor([[1, 61, 62, 63, 2]])
