@@ -1,7 +1,9 @@
 """Named character entities that only a DTD defines, resolved without the DTD."""
 
 import re
+from collections.abc import Mapping
 from html.entities import html5
+from types import MappingProxyType
 
 # HTML 5 took over the ISO entity sets that the NLM and JATS document types use, except the
 # Greek letters of ISO 8879 (isogrk1, "&agr;") and the bold ones of ISO 9573-13 ("&b.alpha;").
@@ -20,6 +22,28 @@ _REFERENCE = re.compile(
 )
 
 
+_DECLARATION = re.compile(
+    rb"""<!ENTITY\s+([A-Za-z][\w.-]*)\s+"""
+    rb"""(?:"((?:[^"<&%]|&#x?[0-9A-Fa-f]+;){1,64})"|'((?:[^'<&%]|&#x?[0-9A-Fa-f]+;){1,64})')\s*>""",
+    re.ASCII,
+)
+LONGEST_DECLARED = 64 * len(b"&#x10FFFF;")
+"""Bytes of the longest text that `declared` takes."""
+
+
+def declared(prolog: bytes) -> dict[bytes, bytes]:
+    """Return {name: text} of the entities that a document type declares itself.
+
+    Only short plain text: what holds markup or other entities is how bombs are built.
+    """
+    if b"<!ENTITY" not in prolog:
+        return {}
+    found: dict[bytes, bytes] = {}
+    for name, double, single in _DECLARATION.findall(prolog):
+        found.setdefault(name, double or single)  # XML: the first declaration binds
+    return found
+
+
 def character(name: str) -> str | None:
     """Return the text that `&name;` stands for, or None for a name in no known entity set."""
     text = html5.get(f"{name};")
@@ -30,8 +54,10 @@ def character(name: str) -> str | None:
     return text
 
 
-def resolve(document: bytes) -> tuple[bytes, int]:
-    """Replace the named entities in a UTF-8 document by their characters.
+def resolve(
+    document: bytes, known: Mapping[bytes, bytes] = MappingProxyType({})
+) -> tuple[bytes, int]:
+    """Replace the named entities in a UTF-8 document by their characters; `known` come first.
 
     Returns the document and the number of references with an unknown name, which are removed.
     XML's own five stay as they are.
@@ -43,6 +69,8 @@ def resolve(document: bytes) -> tuple[bytes, int]:
         name = match[1]
         if name is None or name in _XML:
             return match[0]
+        if name in known:
+            return known[name]
         text = character(name.decode())
         if text is None:
             unknown += 1

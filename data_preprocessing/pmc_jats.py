@@ -12,6 +12,7 @@ from typing import Any
 
 from lxml import etree
 
+from data_preprocessing import entities
 from data_preprocessing import jats_metadata as metadata
 from data_preprocessing.byte_streams import (
     encoding_of,
@@ -76,7 +77,9 @@ def read_jats(
     if whole and (record := reader.only(whole, path.name)):
         yield record
         return
-    root = root_element(head_of(path))
+    head = head_of(path)
+    reader.declared = entities.declared(head)
+    root = root_element(head)
     if root not in ROOTS:
         raise UserError(
             f"{path}: root element {root or 'missing'}; expected one of {', '.join(ROOTS)}"
@@ -109,6 +112,7 @@ def read_jats_tar(
         if root_element(data[: 1 << 16]) not in ROOTS:
             log.damaged(f"{path.name}: {name}: not a JATS article")
             continue
+        reader.declared = entities.declared(data[: 1 << 16])
         splitter = RecordSplitter(Path(name), "article", ("article",), log)
         try:
             for _, raw in splitter.records([to_utf8(data)]):
@@ -213,6 +217,8 @@ class _Reader:
         self, log: ReadLog, options: JatsOptions, listed: dict[int, ListedArticle]
     ) -> None:
         self.log = log
+        self.declared: dict[bytes, bytes] = {}
+        """Entities that the document at hand declares."""
         self._options = options
         self._listed = listed
 
@@ -229,6 +235,7 @@ class _Reader:
             or document[end:].strip()
         ):
             return None
+        self.declared = entities.declared(document[:start])
         for version in self._versions(document, start, end):
             try:
                 return self._read(version, name)
@@ -256,7 +263,7 @@ class _Reader:
             yield whole
 
     def _read(self, raw: bytes, name: str) -> Record:
-        article = parse_record(raw, self.log)
+        article = parse_record(raw, self.log, self.declared)
         if article.tag.startswith("{"):
             _drop_namespace(article)
         try:

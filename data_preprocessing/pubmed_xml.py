@@ -13,6 +13,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from data_preprocessing import entities
 from data_preprocessing.byte_streams import head_of, root_element, utf8_chunks
 from data_preprocessing.formulas import math_text
 from data_preprocessing.inline_text import collapse, first_child, local_name, superscript
@@ -57,15 +58,17 @@ def read_pubmed(path: Path, log: ReadLog | None = None) -> Iterator[Record | Del
             if it is not PubMed XML.
     """
     log = log if log is not None else ReadLog()
-    root = root_element(head_of(path))
+    head = head_of(path)
+    root = root_element(head)
     if root not in RECORD_NAMES:
         raise UserError(
             f"{path}: root element {root or 'missing'}; expected one of {', '.join(RECORD_NAMES)}"
         )
+    declared = entities.declared(head)
     splitter = RecordSplitter(path, root, RECORD_NAMES[root], log)
     for name, raw in splitter.records(utf8_chunks(path)):
         try:
-            element = _parse(name, raw, log)
+            element = _parse(name, raw, log, declared)
         except DamagedRecord as error:
             log.damaged(f"{path.name}: {_nearest_pmid(raw)}: {error}")
             continue
@@ -84,16 +87,16 @@ def read_pubmed(path: Path, log: ReadLog | None = None) -> Iterator[Record | Del
             yield record
 
 
-def _parse(name: str, raw: bytes, log: ReadLog) -> Any:
+def _parse(name: str, raw: bytes, log: ReadLog, declared: dict[bytes, bytes]) -> Any:
     """Parse a citation without what is not read; all of it, if that is not well-formed."""
     # Comments and CDATA; to look for one byte is many times as fast as for two.
     marked = b"!" in raw and b"<!" in raw
     if name in ("PubmedArticle", "MedlineCitation") and not marked:
         try:
-            return parse_record(_without_unread(raw), log)
+            return parse_record(_without_unread(raw), log, declared)
         except DamagedRecord:
             pass
-    return parse_record(raw, log)
+    return parse_record(raw, log, declared)
 
 
 def _without_unread(raw: bytes) -> bytes:

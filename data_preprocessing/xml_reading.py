@@ -7,7 +7,7 @@ type ever reaches the parser: nothing is fetched, no entity is expanded.
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -211,11 +211,12 @@ def _end_of_element(buffer: bytes, name: bytes, start: int) -> int:
     return -1
 
 
-def parse_record(record: bytes, log: ReadLog) -> Any:
+def parse_record(record: bytes, log: ReadLog, declared: Mapping[bytes, bytes] | None = None) -> Any:
     """Parse the bytes of one record into an lxml element.
 
-    Entities that only the DTD defines and namespace prefixes that the file's root declares are
-    supplied; unknown entities are removed and counted as `unknown_entity`.
+    Entities that only the DTD defines, those that the file has `declared`, and namespace prefixes
+    that the file's root declares are supplied; unknown entities are removed and counted as
+    `unknown_entity`.
 
     Raises:
         DamagedRecord: it is not well-formed even so, or has more than MAX_TAGS tags.
@@ -226,7 +227,9 @@ def parse_record(record: bytes, log: ReadLog) -> Any:
         return etree.fromstring(record, _PARSER)
     except etree.XMLSyntaxError:
         pass  # the usual reasons can be repaired
-    repaired, unknown = entities.resolve(_declare_prefixes(record))
+    longest = len(record) + record.count(b"&") * entities.LONGEST_DECLARED
+    known = declared if declared and longest <= MAX_RECORD_BYTES else {}
+    repaired, unknown = entities.resolve(_declare_prefixes(record), known)
     try:
         element = etree.fromstring(repaired, _PARSER)
     except etree.XMLSyntaxError as error:

@@ -1,11 +1,17 @@
 from html.entities import html5
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
+from data_preprocessing import entities, xml_reading
 from data_preprocessing.entities import character, resolve
+from data_preprocessing.pmc_jats import read_jats
+from data_preprocessing.pubmed_xml import read_pubmed
+from data_preprocessing.records import Record
+from data_preprocessing.xml_reading import ReadLog, parse_record
 
 
 @pytest.mark.parametrize(
@@ -57,3 +63,33 @@ def test_every_html_entity_gives_well_formed_xml(name: str) -> None:
     """Also those that stand for markup themselves (&LT; &AMP; &nvlt;)."""
     document, unknown = resolve(f"<p>&{name};</p>".encode())
     assert (etree.fromstring(document).text, unknown) == (html5[name + ";"], 0)
+
+
+DECLARING = """<!DOCTYPE {} [<!ENTITY firm "A &#38; B"> <!ENTITY twice "&firm;&firm;">
+<!ENTITY firm 'other'> <!ENTITY file SYSTEM "file:///etc/passwd"> <!ENTITY tag "<p>x</p>">]>"""
+
+
+def test_what_a_document_declares_itself_if_it_is_plain_text(tmp_path: Path) -> None:
+    assert entities.declared(DECLARING.encode()) == {b"firm": b"A &#38; B"}
+    used = "By &firm;&twice;&file;&tag;&alpha;."
+    path = tmp_path / "a.xml"
+    path.write_text(DECLARING.format("article") + f"<article><body><p>{used}</p></body></article>")
+    log = ReadLog()
+    assert [record.text for record in read_jats(path, log)] == ["By A & Bα."]
+    assert log.counts["unknown_entity"] == 3
+    title = f"<ArticleTitle>{used}</ArticleTitle>"
+    path.write_text(
+        DECLARING.format("PubmedArticleSet")
+        + "<PubmedArticleSet><PubmedArticle><MedlineCitation><PMID>1</PMID>"
+        + f"<Article>{title}</Article></MedlineCitation></PubmedArticle></PubmedArticleSet>"
+    )
+    (record,) = read_pubmed(path)
+    assert isinstance(record, Record)
+    assert record.title == "By A & Bα."
+
+
+def test_declared_entities_do_not_multiply_a_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    long = {b"a": b"x" * 64}
+    assert parse_record(b"<p>&a;&a;</p>", ReadLog(), long).text == "x" * 128
+    monkeypatch.setattr(xml_reading, "MAX_RECORD_BYTES", 1000)
+    assert not parse_record(b"<p>&a;&a;</p>", ReadLog(), long).text
