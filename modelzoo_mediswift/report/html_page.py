@@ -84,6 +84,7 @@ pre { margin: 0; padding: .75rem; overflow-x: auto; background: var(--band); fon
   tr, figure, details { break-inside: avoid; }
   h2, caption, figcaption { break-after: avoid; }
   .figures { grid-template-columns: 1fr 1fr; }
+  details::details-content { content-visibility: visible; block-size: auto; }
 }
 """
 
@@ -197,7 +198,7 @@ def _figure(figure: Figure, key: str) -> str:
     opening, closing, drawing = draw(figure, key).partition(">")
     svg = opening.replace("<svg ", label) + closing + described + drawing
     names = {line.name: line for line in figure.series}
-    legend = "\n".join(map(_legend, names.values()))
+    legend = "\n".join(_legend(line, figure.scatter) for line in names.values())
     return (
         f'<figure>\n<figcaption><strong id="{key}-title">{_escape(figure.title)}</strong> '
         f'{_escape(figure.caption)}\n<ul class="legend">\n{legend}\n</ul></figcaption>\n'
@@ -205,8 +206,13 @@ def _figure(figure: Figure, key: str) -> str:
     )
 
 
-def _legend(series: Series) -> str:
-    return (
-        f'<li><svg viewBox="0 0 28 10" aria-hidden="true"><line x1="0" y1="5" x2="28" y2="5" '
-        f'stroke="{colour(series.colour)}" stroke-width="2.5"/></svg>{_escape(series.name)}</li>'
-    )
+def _legend(series: Series, point: bool) -> str:
+    shade = colour(series.colour)
+    if not point:
+        mark = f'<line x1="0" y1="5" x2="28" y2="5" stroke="{shade}" stroke-width="2.5"/>'
+    elif series.dashed:
+        mark = f'<path d="M14 0 19 5 14 10 9 5Z" fill="{shade}"/>'
+    else:
+        mark = f'<circle cx="14" cy="5" r="4" fill="{shade}"/>'
+    svg = f'<svg viewBox="0 0 28 10" aria-hidden="true">{mark}</svg>'
+    return f"<li>{svg}{_escape(series.name)}</li>"

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import torch
 
@@ -57,8 +59,12 @@ def test_compressed_if_faster_and_the_answers_stay(loaded, monkeypatch, capsys, 
 
 
 @needs_kernels
-def test_the_measurement_measures(loaded):
+def test_the_measurement_measures(loaded, capsys):
     compress_where_faster(*loaded)
+    found = re.search(r"dense ([\d.]+) ms, compressed ([\d.]+) ms", capsys.readouterr().err)
+    assert found is not None
+    assert float(found[1]) > 0
+    assert float(found[2]) > 0
 
 
 def test_nothing_is_done_without_masks_or_kernels(loaded, monkeypatch, capsys):
