@@ -1,7 +1,7 @@
 """Causal attention in bf16 on a CPU, in batched matrix products.
 
-PyTorch's own kernel for it multiplies bf16 no faster than fp32 (torch 2.13, processors without
-AMX), its matrix products several times as fast. This one takes as many heads and queries at a time
+PyTorch's own kernel for it multiplies bf16 no faster than fp32 (torch 2.13, a processor with
+AVX512_BF16 and without AMX), its matrix products several times as fast. This one takes as many heads and queries at a time
 as leave their scores in a core's cache, skips keys that come after all of them, and keeps no
 probabilities for the backward pass.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import torch
@@ -25,7 +26,17 @@ def is_faster(query: Tensor) -> bool:
         query.device.type == "cpu"
         and query.dtype == torch.bfloat16
         and not torch.compiler.is_compiling()
+        and _multiplies_without_tiles()
     )
+
+
+@cache
+def _multiplies_without_tiles() -> bool:
+    """Whether the processor multiplies bf16 in vectors; for tiles (AMX) PyTorch has its own way."""
+    try:
+        return torch.cpu._is_avx512_bf16_supported() and not torch.cpu._is_amx_tile_supported()
+    except AttributeError:  # torch 2.4 cannot tell
+        return False
 
 
 def causal_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:

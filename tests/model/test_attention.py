@@ -47,7 +47,10 @@ def test_no_query_sees_later_keys():
     assert (before[:, :, 150:] != after[:, :, 150:]).any()
 
 
-def test_it_is_for_bf16_on_a_cpu():
+def test_it_is_for_bf16_on_a_cpu(monkeypatch):
+    monkeypatch.setattr(attention, "_multiplies_without_tiles", lambda: True)
     assert is_faster(torch.empty(1, dtype=torch.bfloat16))
     assert not is_faster(torch.empty(1))
     assert not is_faster(torch.empty(1, dtype=torch.bfloat16, device="meta"))
+    monkeypatch.setattr(attention, "_multiplies_without_tiles", lambda: False)
+    assert not is_faster(torch.empty(1, dtype=torch.bfloat16))
