@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from data_preprocessing.pubmed_xml import read_pubmed
@@ -196,6 +196,7 @@ _words = st.lists(st.sampled_from(["cell", "IL-6", "β", "5%", "(n = 3)"]), max_
     cut=st.floats(0, 1),
     between=st.sampled_from(["", "\n", " \n  ", "<!-- x -->"]),
 )
+@example(texts=["", ""], cut=14.5 / 395, between="")  # ends with "<PubmedArticle", a root's name
 def test_a_cut_file_gives_a_prefix(
     tmp_path_factory: pytest.TempPathFactory, texts: list[str], cut: float, between: str
 ) -> None:
