@@ -1,9 +1,9 @@
 """Causal attention in bf16 on a CPU, in batched matrix products.
 
 PyTorch's own kernel for it multiplies bf16 no faster than fp32 (torch 2.13, a processor with
-AVX512_BF16 and without AMX), its matrix products several times as fast. This one takes as many heads and queries at a time
-as leave their scores in a core's cache, skips keys that come after all of them, and keeps no
-probabilities for the backward pass.
+AVX512_BF16 and without AMX), its matrix products several times as fast. This one takes as many
+heads and queries at a time as leave their scores in a core's cache, skips keys that come after all
+of them, and keeps no probabilities for the backward pass.
 """
 
 from __future__ import annotations
