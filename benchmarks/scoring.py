@@ -172,6 +172,7 @@ def measure(
 ) -> None:
     """Run one way, in a process of its own; sends the seconds of each round, and the answers."""
     logging.disable_progress_bar()
+    logging.set_verbosity_error()  # it asks for a mask of what is not padded
     precision = "bfloat16" if name.endswith("bf16") else "float32"
     if name.startswith("ours"):
         way = ours(checkpoint, precision, flags.batch_size)
