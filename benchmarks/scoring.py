@@ -171,6 +171,7 @@ def measure(
     result: Connection, name: str, folder: Path, checkpoint: Path, flags: argparse.Namespace
 ) -> None:
     """Run one way, in a process of its own; sends the seconds of each round, and the answers."""
+    torch.set_num_threads(1)  # several would count the time in which they wait for each other
     logging.disable_progress_bar()
     logging.set_verbosity_error()  # it asks for a mask of what is not padded
     precision = "bfloat16" if name.endswith("bf16") else "float32"

@@ -14,7 +14,7 @@ from typing import Any
 from modelzoo_mediswift.build import build_fit
 from modelzoo_mediswift.build_data import open_data
 from modelzoo_mediswift.build_length import steps_per_epoch
-from modelzoo_mediswift.checkpoint.directory import file_sha256, list_checkpoints
+from modelzoo_mediswift.checkpoint.directory import list_checkpoints
 from modelzoo_mediswift.cli import evaluate, recipe
 from modelzoo_mediswift.config.fine_tuning import EarlyStopping
 from modelzoo_mediswift.config.load import load_config, load_stages
@@ -26,7 +26,7 @@ from modelzoo_mediswift.sweep.grid import Point
 from modelzoo_mediswift.tasks.registry import TASKS, make_task
 from modelzoo_mediswift.trainer.callbacks.base import Callback
 from modelzoo_mediswift.trainer.early_stopping import best_checkpoint, read
-from modelzoo_mediswift.whole_files import read_json
+from modelzoo_mediswift.whole_files import file_sha256, read_json
 
 START = "trainer.fit.ckpt_path"
 
