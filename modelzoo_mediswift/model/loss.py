@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from modelzoo_mediswift.model.gpt3 import GPT3
 
 IGNORED = -100  # a target that does not count
-# Positions at most; their logits in fp32 are 662 MiB at 42,384 words. The output layer's gradient is
-# read and written once a chunk, which for fewer positions would take as long as the products.
+# Positions at most; their logits in fp32 are 662 MiB at 42,384 words. The output layer's gradient
+# is read and written once a chunk, which for fewer positions would take as long as the products.
 CHUNK = 4096
 SLICE = 1 << 20  # logits, 4 MiB in fp32: what is done to them on a CPU stays in its cache
 VOCABULARY_MULTIPLE = 128  # a matrix product on tensor cores wants whole tiles
