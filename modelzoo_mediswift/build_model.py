@@ -5,8 +5,6 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import Any
 
-import torch
-
 from modelzoo_mediswift.config.fine_tuning import TrainOnly
 from modelzoo_mediswift.config.model import Initializer as InitializerConfig
 from modelzoo_mediswift.config.model import ModelConfig
