@@ -2,6 +2,7 @@
 
     python benchmarks/gpu_step.py                        # needs a CUDA GPU
     python benchmarks/gpu_step.py med_dense --attention flash       # or cudnn, efficient
+    python benchmarks/gpu_step.py xl_dense --fp8 tensorwise         # beside xl_dense in bf16
     python benchmarks/gpu_step.py --device cpu --tiny    # the same code on a small shape
 
 The claims: utilisation, masked-sparse within 1 % of dense, memory within 10 % of the plan. A step
@@ -25,6 +26,7 @@ from modelzoo_mediswift.build_model import build_masking, build_model
 from modelzoo_mediswift.config.load import load_config
 from modelzoo_mediswift.config.trainer import TrainerConfig
 from modelzoo_mediswift.data.batch import Batch
+from modelzoo_mediswift.engine.fp8 import use_fp8
 from modelzoo_mediswift.engine.parallel import distribute
 from modelzoo_mediswift.engine.peaks import peak_flops
 from modelzoo_mediswift.engine.torch_engine import TorchEngine
@@ -74,6 +76,7 @@ def prepare(
     batch_size: int,
     compiled: bool,
     micro_batch_size: int | None = None,
+    fp8: str | None = None,
 ) -> Prepared:
     """As run.py would train; without `micro_batch_size` as many sequences at a time as fit."""
     config = configuration(name, tiny)
@@ -85,6 +88,8 @@ def prepare(
         total = torch.cuda.get_device_properties(device).total_memory
         micro = fitting_micro_batch(plan.memory, batch_size, int(0.85 * total))
     model = build_model(init.model, 0)
+    if fp8:
+        use_fp8(model, fp8, device)
     masking = build_masking(init, model, 0)
     module = distribute(model, device, sparsity=masking, compiled=compiled)
     engine = make_engine(
@@ -106,7 +111,12 @@ def measure(name: str, arguments: argparse.Namespace) -> float:
         torch.cuda.reset_peak_memory_stats()
     batch_size = 8 if arguments.tiny else arguments.batch_size
     ready = prepare(
-        name, device, tiny=arguments.tiny, batch_size=batch_size, compiled=arguments.compile
+        name,
+        device,
+        tiny=arguments.tiny,
+        batch_size=batch_size,
+        compiled=arguments.compile,
+        fp8=arguments.fp8,
     )
     with attention_kernel(arguments.attention):
         seconds = ready.step_seconds(arguments.steps)
@@ -147,6 +157,11 @@ def main() -> None:
         choices=("default", *ATTENTION),
         default="default",
         help="the kernel of scaled_dot_product_attention, to compare PyTorch's choice with",
+    )
+    parser.add_argument(
+        "--fp8",
+        choices=("tensorwise", "rowwise", "rowwise_with_gw_hp"),
+        help="the YAML's precision.fp8; MFU stays relative to bf16's peak",
     )
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=None)
     arguments = parser.parse_args()

@@ -29,6 +29,7 @@ from modelzoo_mediswift.build_trainer import (
 from modelzoo_mediswift.config.trainer import TrainerConfig
 from modelzoo_mediswift.data.batch import Share, Validation
 from modelzoo_mediswift.engine.energy import energy_meters
+from modelzoo_mediswift.engine.fp8 import use_fp8
 from modelzoo_mediswift.trainer.callbacks.base import Callback
 from modelzoo_mediswift.trainer.callbacks.revived_moved import RevivedMoved
 from modelzoo_mediswift.trainer.callbacks.run_record import RunRecord
@@ -58,6 +59,8 @@ def build_fit(
     validation = validation_passes(fit.val_dataloader, init, share)
     start = find_start(config, source, resume=resume, load_states=load_states)
     model = build_model(init.model, seed)
+    if init.fp8:
+        use_fp8(model, init.fp8, device)
     sparsity = build_masking(init, model, seed)
     start.load_weights(init, model, seed)
     train_only(init, model)
@@ -81,6 +84,8 @@ def build_validate(
     loaders = validation_loaders(config, mode)
     processes, device = meet(init, device_name)
     model = build_model(init.model, init.seed or 0)
+    if init.fp8:
+        use_fp8(model, init.fp8, device)
     step = load_for_evaluation(model, path)
     engine = evaluation_engine(config, model, device, processes)
     trainer = make_validate_trainer(init, engine, step, processes)

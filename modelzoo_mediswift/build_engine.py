@@ -85,6 +85,7 @@ def training_engine(
         module=module,
         processes=processes,
         sparse_layers=sparse_layers,
+        fp8=init.fp8,
     )
 
 
@@ -102,6 +103,7 @@ def evaluation_engine(
         ),
         module=distribute(model, device, compiled=_compiled(init, device, processes)),
         processes=processes,
+        fp8=init.fp8,
     )
 
 

@@ -58,8 +58,10 @@ class TorchEngine:
         module: nn.Module | None = None,
         processes: Processes = ALONE,
         sparse_layers: SparseLayers | None = None,
+        fp8: str | None = None,
     ) -> None:
-        """`module` is what `parallel.distribute` made of the model; None: the model alone."""
+        """`module` is what `parallel.distribute` made of the model; None: the model alone. `fp8`
+        is the recipe that `use_fp8` was called with, to be told in the description."""
         self.model = model
         self.module = distribute(model, device) if module is None else module
         self.processes = processes
@@ -68,6 +70,7 @@ class TorchEngine:
         self.autocast = autocast
         self.micro_batch_size = micro_batch_size
         self.sparse_layers = sparse_layers
+        self.fp8 = fp8
         self.waits = device.type != "cpu"  # for the device, where a value is read
 
     @property
@@ -75,6 +78,8 @@ class TorchEngine:
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "CPU"
         threads = f", {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
         arithmetic = "bf16 mixed precision" if self.autocast else "fp32"
+        if self.fp8:
+            arithmetic += f" with fp8 ({self.fp8})"
         times = f"{self.processes.count} x " if self.processes.many else ""
         return f"{times}{name}{threads}, {arithmetic}"
 
