@@ -23,7 +23,7 @@ CHUNK = 4096
 SLICE = 1 << 20  # logits, 4 MiB in fp32: what is done to them on a CPU stays in its cache
 VOCABULARY_MULTIPLE = 128  # a matrix product on tensor cores wants whole tiles
 
-States = Callable[[Tensor], Tensor]
+States = Callable[[GPT3, Tensor], Tensor]
 Chunk = Callable[..., tuple[Tensor, Tensor, Tensor | None]]
 
 
@@ -40,7 +40,9 @@ class LossModule(nn.Module):
     def __init__(self, model: GPT3) -> None:
         super().__init__()
         self.gpt3 = model
-        self._training = _Parts(self._final_states, _chunk)
+        # Functions, not methods: a module that refers to itself would keep a GPU's memory until
+        # Python looks for such circles.
+        self._training = _Parts(_final_states, _chunk)
         self._evaluation = self._training
 
     def compile_parts(self, *, layers: bool = False, **options: Any) -> None:
@@ -62,14 +64,8 @@ class LossModule(nn.Module):
             whole = states if layers else torch.compile(states, fullgraph=True, **options)
             return _Parts(whole, torch.compile(chunk, fullgraph=True, **options))
 
-        self._training = compiled(self._final_states, _chunk)
-        self._evaluation = compiled(self._final_states_evaluated, _chunk_evaluated)
-
-    def _final_states(self, input_ids: Tensor) -> Tensor:
-        return self.gpt3.hidden_states(input_ids)[0].flatten(0, 1)  # (B*T, d)
-
-    def _final_states_evaluated(self, input_ids: Tensor) -> Tensor:
-        return self._final_states(input_ids)
+        self._training = compiled(_final_states, _chunk)
+        self._evaluation = compiled(_final_states_evaluated, _chunk_evaluated)
 
     def forward(
         self,
@@ -84,7 +80,7 @@ class LossModule(nn.Module):
         flat `positions` (N,), or to all positions in order.
         """
         parts = self._training if torch.is_grad_enabled() else self._evaluation
-        hidden = parts.states(input_ids)
+        hidden = parts.states(self.gpt3, input_ids)
         if positions is not None:
             hidden = hidden.index_select(0, positions)
         device = hidden.device.type
@@ -94,6 +90,14 @@ class LossModule(nn.Module):
             hidden, weight, targets, dtype or weight.dtype, count_right, parts.chunk
         )
         return loss, right
+
+
+def _final_states(model: GPT3, input_ids: Tensor) -> Tensor:
+    return model.hidden_states(input_ids)[0].flatten(0, 1)  # (B*T, d)
+
+
+def _final_states_evaluated(model: GPT3, input_ids: Tensor) -> Tensor:
+    return _final_states(model, input_ids)
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):

@@ -1,5 +1,8 @@
 """The chunked loss against PyTorch's on whole logits; and one graph from end to end."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -160,3 +163,21 @@ def test_evaluation_leaves_the_sizes_of_training_constant(rows, monkeypatch):
         ids = torch.zeros(rows, 16, dtype=torch.int64)
         module(ids, ids.flatten())[0].backward()
     assert sizes == [[], []]  # the model and a chunk, no size among their inputs
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated")
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_module_that_nobody_needs_frees_its_memory_at_once(compiled):
+    """The next stage of a recipe, or the next try with half the micro-batch, needs it."""
+    torch._dynamo.reset()
+    module, (ids, targets) = small(), data()
+    if compiled:
+        module.compile_parts(backend="eager")
+    module(ids, targets)[0].backward()
+    weights = weakref.ref(module.gpt3.model.lm_head.weight)
+    gc.disable()
+    try:
+        del module
+        assert weights() is None
+    finally:
+        gc.enable()
