@@ -53,7 +53,7 @@ def training_engine(
     """An engine for `model` with its weights; the training sequences have `length` tokens."""
     init, fit = config.init, config.fit
     assert fit is not None
-    compiled, autocast = _compiled(init, device, processes), _autocast(init, device)
+    compiled, autocast = _compiled(init, device), _autocast(init, device)
     module = distribute(
         model,
         device,
@@ -101,7 +101,7 @@ def evaluation_engine(
         micro_batch_size=_micro_batch(
             config, init.model.max_position_embeddings, device, processes
         ),
-        module=distribute(model, device, compiled=_compiled(init, device, processes)),
+        module=distribute(model, device, compiled=_compiled(init, device)),
         processes=processes,
         fp8=init.fp8,
     )
@@ -122,8 +122,8 @@ def _micro_batch(
     return fitting_micro_batch(memory, share, int(USED_MEMORY * total))
 
 
-def _compiled(init: InitConfig, device: torch.device, processes: Processes) -> bool:
-    return use_compiler(init.backend.compile, device, speaks=processes.first)
+def _compiled(init: InitConfig, device: torch.device) -> bool:
+    return use_compiler(init.backend.compile, device, speaks=started_processes().first)
 
 
 def _autocast(init: InitConfig, device: torch.device) -> torch.dtype | None:

@@ -30,11 +30,17 @@ def use_compiler(asked: bool | None, device: torch.device, *, speaks: bool = Tru
     if asked:
         raise UserError(f"trainer.init.backend.compile: torch.compile fails here: {problem}")
     if speaks:
-        print(
-            f"running without torch.compile, which takes longer; it fails here: {problem}",
-            file=sys.stderr,
-        )
+        _tell(problem)
     return False
+
+
+@cache
+def _tell(problem: str) -> None:
+    """Once."""
+    print(
+        f"running without torch.compile, which takes longer; it fails here: {problem}",
+        file=sys.stderr,
+    )
 
 
 @cache
