@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from modelzoo_mediswift.build_model import build_device, build_schedule
+from modelzoo_mediswift.build_model import build_schedule
 from modelzoo_mediswift.config.callbacks import SparseKernels
 from modelzoo_mediswift.config.trainer import InitConfig, TrainerConfig
 from modelzoo_mediswift.data.batch import Share
+from modelzoo_mediswift.engine.compiler import use_compiler
+from modelzoo_mediswift.engine.devices import find_device
 from modelzoo_mediswift.engine.freed_memory import keep_freed_memory
 from modelzoo_mediswift.engine.parallel import distribute
 from modelzoo_mediswift.engine.precision import autocast_dtype
@@ -33,7 +35,7 @@ def meet(init: InitConfig, device_name: str) -> tuple[Processes, torch.device]:
             "trainer.init.backend.enable_distributed: start the processes with "
             "`torchrun --nproc_per_node N run.py ...`"
         )
-    device = build_device(device_name, processes.local_rank if processes.many else None)
+    device = find_device(device_name, processes.local_rank if processes.many else None)
     if device.type == "cpu":
         keep_freed_memory()
     join(processes, device)
@@ -51,7 +53,7 @@ def training_engine(
     """An engine for `model` with its weights; the training sequences have `length` tokens."""
     init, fit = config.init, config.fit
     assert fit is not None
-    compiled, autocast = _compiled(init, device), _autocast(init, device)
+    compiled, autocast = _compiled(init, device, processes), _autocast(init, device)
     module = distribute(
         model,
         device,
@@ -99,7 +101,7 @@ def evaluation_engine(
         micro_batch_size=_micro_batch(
             config, init.model.max_position_embeddings, device, processes
         ),
-        module=distribute(model, device, compiled=_compiled(init, device)),
+        module=distribute(model, device, compiled=_compiled(init, device, processes)),
         processes=processes,
         fp8=init.fp8,
     )
@@ -120,9 +122,8 @@ def _micro_batch(
     return fitting_micro_batch(memory, share, int(USED_MEMORY * total))
 
 
-def _compiled(init: InitConfig, device: torch.device) -> bool:
-    asked = init.backend.compile
-    return device.type == "cuda" if asked is None else asked
+def _compiled(init: InitConfig, device: torch.device, processes: Processes) -> bool:
+    return use_compiler(init.backend.compile, device, speaks=processes.first)
 
 
 def _autocast(init: InitConfig, device: torch.device) -> torch.dtype | None:

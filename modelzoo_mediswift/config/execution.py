@@ -105,8 +105,8 @@ class BackendConfig(Section):
     """Whether each process holds a share of weights, gradients and moments (FSDP2) rather than
     all of them (DDP). Not Model Zoo's."""
     compile: bool | None = None
-    """Whether torch.compile makes one program of forward and backward pass; None: on a GPU.
-    Not Model Zoo's."""
+    """Whether torch.compile makes one program of forward and backward pass; None: on a GPU, where
+    it works. Not Model Zoo's."""
 
     @field_validator("validate_only")
     @classmethod

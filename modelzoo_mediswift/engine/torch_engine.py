@@ -110,10 +110,12 @@ class TorchEngine:
             yield self._on_device(ids), self._on_device(targets), positions
 
     def _rounded(self, positions: Tensor, counts: Tensor) -> Tensor:
-        """On a GPU, with positions that do not count appended up to a round number."""
+        """On a GPU, with positions that do not count appended up to a round number, which is not
+        zero: kernels are not made for nothing."""
         if self.device.type == "cpu":
             return positions
-        missing = -len(positions) % POSITIONS_MULTIPLE
+        wanted = POSITIONS_MULTIPLE * max(1, math.ceil(len(positions) / POSITIONS_MULTIPLE))
+        missing = wanted - len(positions)
         return torch.cat((positions, (~counts).nonzero().squeeze(-1)[:missing]))
 
     def _on_device(self, tensor: Tensor) -> Tensor:
@@ -223,7 +225,7 @@ class TorchEngine:
         for batch in batches:
             n_tokens += int(batch.loss_mask.sum())
             for ids, targets, positions in self._pieces(batch):
-                with self._autocast():
+                with self._autocast(), named_out_of_memory(self.device, self.micro_batch_size):
                     loss, correct = self.module(ids, targets, positions, count_right=True)
                 loss_sum += loss
                 right += correct
@@ -295,7 +297,8 @@ def _on_host(
 ) -> dict[str, Tensor]:
     """Whole copies on the CPU, of matrices in any form as `dense` makes them."""
     return {
-        name: whole(dense(name, tensor.detach())).cpu().clone() for name, tensor in tensors.items()
+        name: whole(dense(name, tensor.detach())).to("cpu", copy=True)
+        for name, tensor in tensors.items()
     }
 
 
