@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from pathlib import Path
 
 import torch
@@ -71,7 +72,8 @@ def build_fit(
         callbacks.append(RevivedMoved(model, start.revived))
     callbacks += make_callbacks(init, sparsity)
     callbacks.append(RunRecord(loader.padding, energy_meters(device.type)))
-    parts = Parts(engine, loader, validation, callbacks, sparsity, processes)
+    versions = {"torchao": importlib.metadata.version("torchao")} if init.fp8 else {}
+    parts = Parts(engine, loader, validation, callbacks, sparsity, processes, versions)
     return make_fit_job(config, source, start, seed, parts)
 
 

@@ -118,7 +118,8 @@ class BatchLoader:
         cut_padding: bool = False,
     ) -> None:
         """`pin_memory` is for copies to a GPU and does nothing where none is in use. `cut_padding`
-        shortens each batch to its longest sequence, for devices that take any shape; no loss changes.
+        shortens each batch to its longest sequence, for devices that take any shape: no loss
+        changes.
 
         Raises UserError if the data was made for another vocabulary.
         """

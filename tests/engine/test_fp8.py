@@ -3,16 +3,16 @@
 import json
 import math
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from functools import partial
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
+from torch._dynamo.utils import counters
 
 from modelzoo_mediswift import build
 from modelzoo_mediswift.checkpoint.directory import load_checkpoint
@@ -22,7 +22,6 @@ from modelzoo_mediswift.engine import precision
 from modelzoo_mediswift.engine.fp8 import use_fp8
 from modelzoo_mediswift.engine.parallel import distribute
 from modelzoo_mediswift.engine.torch_engine import TorchEngine, Update
-from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.model.gpt3 import GPT3
 from modelzoo_mediswift.model.loss import LossModule
 from modelzoo_mediswift.optim.adamw import AdamW
@@ -39,7 +38,6 @@ needs_torchao = pytest.mark.skipif(not find_spec("torchao"), reason="torchao is 
 recipes = pytest.mark.parametrize("recipe", ["tensorwise", "rowwise", "rowwise_with_gw_hp"])
 
 CPU = torch.device("cpu")
-KEY = "trainer.init.precision.fp8: "
 LINEAR_LAYERS = 2 * 6
 # What a bias of the keys adds to all scores of a query, softmax takes away.
 NO_GRADIENT = {
@@ -68,10 +66,10 @@ def cuda_autocast() -> Iterator[None]:
     torch.set_autocast_dtype("cuda", before)
 
 
-def make_model(hidden_size: int = 32, layers: int = 2) -> GPT3:
+def make_model(layers: int = 2) -> GPT3:
     return GPT3(
         vocab_size=40,
-        hidden_size=hidden_size,
+        hidden_size=32,
         num_hidden_layers=layers,
         num_heads=2,
         filter_size=64,
@@ -109,6 +107,7 @@ def train(engine: TorchEngine, start: int, stop: int) -> list[float]:
 
 
 def gradients(module: torch.nn.Module, batch: Batch) -> dict[str, Tensor]:
+    module.zero_grad()
     with torch.autocast("cpu", torch.bfloat16):
         loss, _ = module(batch.input_ids, batch.labels.flatten().long())
     loss.backward()
@@ -253,15 +252,22 @@ def test_a_state_continues_with_fp8_and_without(recipes, cuda_autocast):
 
 @needs_torchao
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated")  # PyTorch's compiler does it
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["tensorwise", "rowwise"])
-def test_it_compiles_without_graph_breaks(recipe, cuda_autocast):
+def test_it_compiles_without_graph_breaks_and_sequences_of_any_length_need_few_programs(
+    recipe, cuda_autocast
+):
     """`fullgraph` raises where Python would have to come between."""
     torch._dynamo.reset()
-    plain, compiled = (
-        make_engine(recipe, layers=1),
-        make_engine(recipe, layers=1, backend="aot_eager"),
-    )
-    assert train(compiled, 0, 3) == pytest.approx(train(plain, 0, 3), rel=1e-4)
+    counters.clear()
+    plain = make_engine(recipe, layers=1).module
+    compiled = make_engine(recipe, layers=1, backend="aot_eager").module
+    for length in (16, 9, 15, 3, 12):
+        found, expected = (gradients(m, batch(length)) for m in (compiled, plain))
+        for name in found.keys() - NO_GRADIENT:
+            error = (found[name] - expected[name]).norm()
+            assert error < GRADIENT_ERROR[recipe] * expected[name].norm(), name
+    assert counters["stats"]["unique_graphs"] <= 4
 
 
 def fp8_run(name: str, recipe: str | None) -> str:
@@ -285,6 +291,7 @@ def test_a_run_by_its_key_and_its_checkpoints_with_and_without(
     assert "bf16 mixed precision with fp8 (tensorwise)" in capsys.readouterr().err
     record = json.loads(Path("fp8/run_record.json").read_text())
     assert record["device"].endswith("bf16 mixed precision with fp8 (tensorwise)")
+    assert record["versions"]["torchao"] == version("torchao")
     one, other = (load_checkpoint(Path(d) / "checkpoint_20") for d in ("bf16", "fp8"))
     for first, second in ((one.model, other.model), (one.training, other.training)):
         assert first.keys() == second.keys()
@@ -296,61 +303,3 @@ def test_a_run_by_its_key_and_its_checkpoints_with_and_without(
     loss = next(e["loss"] for e in events if e["event"] == "eval" and e["step"] == 20)
     assert main(["CPU", "-p", fp8, "-o", "fp8", "-m", "eval"]) == 0
     assert f"validation: loss {loss:.4f} " in capsys.readouterr().out
-
-
-def test_a_cpu_is_refused_in_a_line(run_files, capsys):
-    for flags in ((), ("-m", "eval", "--checkpoint_path", "none")):
-        assert main(["CPU", "-p", fp8_run("fp8", "rowwise"), *flags]) == 2
-        assert capsys.readouterr().err == (
-            f"error: {KEY}needs a GPU with FP8 tensor cores (compute capability 8.9 or higher), "
-            "not a CPU; leave the key out\n"
-        )
-
-
-def complaint(monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int]) -> str:
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA A100-SXM4-80GB")
-    with pytest.raises(UserError) as caught:
-        use_fp8(make_model(hidden_size=40), "rowwise", torch.device("cuda"))
-    text = str(caught.value)
-    assert text.startswith(KEY)
-    return text.removeprefix(KEY)
-
-
-def test_a_gpu_without_fp8_is_refused_by_its_capability(monkeypatch):
-    assert complaint(monkeypatch, (8, 0)) == (
-        "needs a GPU with FP8 tensor cores (compute capability 8.9 or higher); "
-        "NVIDIA A100-SXM4-80GB has 8.0; leave the key out"
-    )
-
-
-def test_without_torchao_a_line_says_how_to_install_it(monkeypatch):
-    monkeypatch.setitem(sys.modules, "torchao", None)
-    assert complaint(monkeypatch, (9, 0)) == (
-        'torchao is not installed; pip install -e ".[fp8]", or leave the key out'
-    )
-
-
-def test_a_torchao_that_this_torch_is_too_old_for(monkeypatch, tmp_path):
-    (tmp_path / "torchao").mkdir()
-    (tmp_path / "torchao" / "__init__.py").write_text("import torch\ntorch.int0\n")
-    for name in [n for n in sys.modules if n.partition(".")[0] == "torchao"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.syspath_prepend(tmp_path)
-    assert complaint(monkeypatch, (9, 0)) == (
-        f"the installed torchao does not work with torch {torch.__version__}, which may be too "
-        "old for it (module 'torch' has no attribute 'int0')"
-    )
-
-
-@needs_torchao
-def test_sides_that_tensor_cores_do_not_take_are_refused(monkeypatch):
-    assert complaint(monkeypatch, (9, 0)) == (
-        "FP8 needs hidden_size and filter_size in multiples of 16; "
-        "layers.0.self_attn.proj_q_dense_layer.weight is 40 x 40; leave the key out"
-    )
-
-
-def test_torchao_is_imported_by_those_alone_who_ask_for_it():
-    check = "import modelzoo_mediswift.build, sys; sys.exit('torchao' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
