@@ -43,6 +43,9 @@ def distribute(
     if not (shard and processes.many):
         if compiled:
             module.compile_parts()
+            # Else PyTorch cuts the program wherever 25 MiB of gradients are done, often within a
+            # layer, to send them during the backward pass.
+            torch._dynamo.config.optimize_ddp = False
         return _copies(module, device) if processes.many else module
     if sparsity is not None and sparsity.dynamic:
         raise UserError(
