@@ -8,7 +8,7 @@ from modelzoo_mediswift.build_model import build_device, build_schedule
 from modelzoo_mediswift.config.callbacks import SparseKernels
 from modelzoo_mediswift.config.trainer import InitConfig, TrainerConfig
 from modelzoo_mediswift.data.batch import Share
-from modelzoo_mediswift.engine.freed_memory import keep_freed_memory
+from modelzoo_mediswift.engine.host_memory import Room
 from modelzoo_mediswift.engine.parallel import distribute
 from modelzoo_mediswift.engine.precision import autocast_dtype
 from modelzoo_mediswift.engine.processes import Processes, join, started_processes
@@ -34,8 +34,6 @@ def meet(init: InitConfig, device_name: str) -> tuple[Processes, torch.device]:
             "`torchrun --nproc_per_node N run.py ...`"
         )
     device = build_device(device_name, processes.local_rank if processes.many else None)
-    if device.type == "cpu":
-        keep_freed_memory()
     join(processes, device)
     return processes, device
 
@@ -47,6 +45,7 @@ def training_engine(
     length: int,
     device: torch.device,
     processes: Processes,
+    room: Room,
 ) -> TorchEngine:
     """An engine for `model` with its weights; the training sequences have `length` tokens."""
     init, fit = config.init, config.fit
@@ -70,7 +69,8 @@ def training_engine(
             update.optimizer,
             device,
             every_layer=kernels.layers == "all",
-            tokens=(init.micro_batch_size or fit.train_dataloader.batch_size) * length,
+            tokens=room.training
+            or (init.micro_batch_size or fit.train_dataloader.batch_size) * length,
             autocast=autocast,
             alone=not (processes.many or compiled),
         )
@@ -80,6 +80,7 @@ def training_engine(
         update,
         autocast=autocast,
         micro_batch_size=_micro_batch(config, length, device, processes),
+        room=room,
         module=module,
         processes=processes,
         sparse_layers=sparse_layers,
@@ -87,7 +88,7 @@ def training_engine(
 
 
 def evaluation_engine(
-    config: TrainerConfig, model: GPT3, device: torch.device, processes: Processes
+    config: TrainerConfig, model: GPT3, device: torch.device, processes: Processes, room: Room
 ) -> TorchEngine:
     """An engine that only evaluates, with a copy of the model in each process."""
     init = config.init
@@ -98,6 +99,7 @@ def evaluation_engine(
         micro_batch_size=_micro_batch(
             config, init.model.max_position_embeddings, device, processes
         ),
+        room=room,
         module=distribute(model, device, compiled=_compiled(init, device)),
         processes=processes,
     )
