@@ -27,9 +27,8 @@ import torch
 import torch.nn.functional as F
 from gpu_step import NINE, configuration, prepare
 from machine import machine
+from steps import with_the_most_that_fits
 from torch import Tensor, nn
-
-from modelzoo_mediswift.engine.out_of_memory import OutOfMemory
 
 WARM_UP = 2  # steps that compile and warm up
 
@@ -203,18 +202,8 @@ def measure_here(arguments: argparse.Namespace) -> dict[str, float]:
     batch_size = shape(arguments)[0]
     micro = min(arguments.micro_batch_size or batch_size, batch_size)
     on_gpu = arguments.device == "cuda"
-    seconds = None
-    while seconds is None:
-        if on_gpu:
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats()
-        try:
-            seconds = CONTENDERS[arguments.only](arguments, micro)
-        except (torch.cuda.OutOfMemoryError, OutOfMemory):
-            if micro == 1:
-                raise
-        if seconds is None:  # here the memory that the traceback held is free
-            micro //= 2
+    contender = CONTENDERS[arguments.only]
+    seconds, micro = with_the_most_that_fits(micro, lambda most: contender(arguments, most))
     peak = torch.cuda.max_memory_allocated() if on_gpu else 0
     return {"seconds": seconds, "bytes": peak, "micro": micro}
 

@@ -2,6 +2,7 @@
 
     python benchmarks/gpu_step.py                        # needs a CUDA GPU
     python benchmarks/gpu_step.py med_dense --attention flash       # or cudnn, efficient
+    python benchmarks/gpu_step.py xl_dense --fp8 tensorwise         # beside xl_dense in bf16
     python benchmarks/gpu_step.py --device cpu --tiny    # the same code on a small shape
 
 The claims: utilisation, masked-sparse within 1 % of dense, memory within 10 % of the plan. A step
@@ -18,13 +19,14 @@ from pathlib import Path
 
 import torch
 from machine import machine
-from steps import make_engine, random_batch
+from steps import make_engine, random_batch, with_the_most_that_fits
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from modelzoo_mediswift.build_model import build_masking, build_model
 from modelzoo_mediswift.config.load import load_config
 from modelzoo_mediswift.config.trainer import TrainerConfig
 from modelzoo_mediswift.data.batch import Batch
+from modelzoo_mediswift.engine.fp8 import use_fp8
 from modelzoo_mediswift.engine.parallel import distribute
 from modelzoo_mediswift.engine.peaks import peak_flops
 from modelzoo_mediswift.engine.torch_engine import TorchEngine
@@ -73,18 +75,16 @@ def prepare(
     tiny: bool,
     batch_size: int,
     compiled: bool,
-    micro_batch_size: int | None = None,
+    micro_batch_size: int,
+    fp8: str | None = None,
 ) -> Prepared:
-    """As run.py would train; without `micro_batch_size` as many sequences at a time as fit."""
+    """As run.py would train, `micro_batch_size` sequences at a time."""
     config = configuration(name, tiny)
     init = config.init
     plan = make_plan(config, init.model.max_position_embeddings)
-    micro = micro_batch_size or batch_size
-    if device.type == "cuda" and micro_batch_size is None:
-        assert plan.memory is not None
-        total = torch.cuda.get_device_properties(device).total_memory
-        micro = fitting_micro_batch(plan.memory, batch_size, int(0.85 * total))
     model = build_model(init.model, 0)
+    if fp8:
+        use_fp8(model, fp8, device)
     masking = build_masking(init, model, 0)
     module = distribute(model, device, sparsity=masking, compiled=compiled)
     engine = make_engine(
@@ -92,24 +92,42 @@ def prepare(
         masking,
         device=device,
         autocast=torch.bfloat16,
-        micro_batch_size=micro,
+        micro_batch_size=micro_batch_size,
         module=module,
     )
     batch = random_batch(init.model.vocab_size, batch_size, plan.sequence_length)
-    return Prepared(engine, batch, plan, micro)
+    return Prepared(engine, batch, plan, micro_batch_size)
+
+
+def planned_micro_batch(config: TrainerConfig, device: torch.device, batch_size: int) -> int:
+    """As many sequences at a time as the plan says that fit a GPU."""
+    memory = make_plan(config, config.init.model.max_position_embeddings).memory
+    if device.type != "cuda" or memory is None:
+        return batch_size
+    total = torch.cuda.get_device_properties(device).total_memory
+    return fitting_micro_batch(memory, batch_size, int(0.85 * total))
 
 
 def measure(name: str, arguments: argparse.Namespace) -> float:
     """Seconds of a step, printed with what they mean."""
     device = torch.device(arguments.device)
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
     batch_size = 8 if arguments.tiny else arguments.batch_size
-    ready = prepare(
-        name, device, tiny=arguments.tiny, batch_size=batch_size, compiled=arguments.compile
-    )
-    with attention_kernel(arguments.attention):
-        seconds = ready.step_seconds(arguments.steps)
+
+    def measured(micro: int) -> tuple[Prepared, float]:
+        ready = prepare(
+            name,
+            device,
+            tiny=arguments.tiny,
+            batch_size=batch_size,
+            compiled=arguments.compile,
+            micro_batch_size=micro,
+            fp8=arguments.fp8,
+        )
+        with attention_kernel(arguments.attention):
+            return ready, ready.step_seconds(arguments.steps)
+
+    planned = planned_micro_batch(configuration(name, arguments.tiny), device, batch_size)
+    (ready, seconds), _ = with_the_most_that_fits(planned, measured)
     plan, length = ready.plan, ready.plan.sequence_length
     rate = batch_size * length / seconds
     text = f"{name}: {seconds:.3f} s a step of {batch_size} x {length}, {rate:,.0f} tokens/s"
@@ -147,6 +165,11 @@ def main() -> None:
         choices=("default", *ATTENTION),
         default="default",
         help="the kernel of scaled_dot_product_attention, to compare PyTorch's choice with",
+    )
+    parser.add_argument(
+        "--fp8",
+        choices=("tensorwise", "rowwise", "rowwise_with_gw_hp"),
+        help="the YAML's precision.fp8; MFU stays relative to bf16's peak",
     )
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=None)
     arguments = parser.parse_args()

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import torch
 from machine import machine
-from steps import HEAD_WIDTH, make_engine, make_model, random_batch
+from steps import HEAD_WIDTH, fresh_start, make_engine, make_model, random_batch
 
 from modelzoo_mediswift.data.batch import Share
 from modelzoo_mediswift.engine.parallel import distribute
@@ -87,6 +87,7 @@ def cases(axis: str, base: Case) -> list[tuple[str, Case]]:
 
 def step_seconds(case: Case, arguments: argparse.Namespace) -> float:
     """The median time of a step in this process, together with the others of its run."""
+    fresh_start()
     device_name = arguments.device
     clock = time.process_time if arguments.processor_time else time.perf_counter
     processes = started_processes()

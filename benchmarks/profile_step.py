@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from machine import machine
 from steps import make_engine, make_model, random_batch
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from modelzoo_mediswift.engine.freed_memory import keep_freed_memory
@@ -74,6 +75,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--trace", type=Path, help="write the profile there")
     arguments = parser.parse_args()
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        raise SystemExit("--device cuda: PyTorch finds no CUDA device here")
     keep_freed_memory()  # as every run does
     print(machine(arguments.device))
     engine = prepare(arguments)
@@ -93,6 +96,8 @@ def main() -> None:
         found.export_chrome_trace(str(arguments.trace))
     times: Counter[str] = Counter()
     for event in found.key_averages():
+        if on_gpu and event.device_type != DeviceType.CUDA:  # has its kernels' time once more
+            continue
         own = event.self_device_time_total if on_gpu else event.self_cpu_time_total
         times[kind_of(event.key)] += own / 1e6 / arguments.steps
     print(f"{seconds:.3f} s a step, with the profiler")

@@ -1,8 +1,13 @@
 """A GPT-3 of some shape, its engine, and batches of random tokens: what training steps need."""
 
+import gc
+from collections.abc import Callable
+from typing import TypeVar
+
 import torch
 
 from modelzoo_mediswift.data.batch import Batch
+from modelzoo_mediswift.engine.out_of_memory import OutOfMemory
 from modelzoo_mediswift.engine.processes import ALONE, Processes
 from modelzoo_mediswift.engine.sparse_layers import SparseLayers, always
 from modelzoo_mediswift.engine.torch_engine import TorchEngine, Update
@@ -12,6 +17,29 @@ from modelzoo_mediswift.optim.schedules import ConstantLR
 from modelzoo_mediswift.sparsity.masking import Masking
 
 HEAD_WIDTH = 64
+Result = TypeVar("Result")
+
+
+def fresh_start() -> None:
+    """Leave nothing of an earlier measurement: neither memory nor its peak, nor programs, whose
+    sizes PyTorch makes variable, and so slower, once it has seen two."""
+    gc.collect()
+    torch.compiler.reset()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def with_the_most_that_fits(micro: int, work: Callable[[int], Result]) -> tuple[Result, int]:
+    """What `work` gives for a micro-batch that fits, found by halving, and that micro-batch."""
+    while True:
+        fresh_start()
+        try:
+            return work(micro), micro
+        except (torch.cuda.OutOfMemoryError, OutOfMemory):
+            if micro == 1:
+                raise
+        micro //= 2  # only here the memory that the traceback held is free
 
 
 def make_model(vocab_size: int, hidden_size: int, layers: int, length: int) -> GPT3:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from pathlib import Path
 
 import torch
@@ -30,6 +31,7 @@ from modelzoo_mediswift.build_trainer import (
 from modelzoo_mediswift.config.trainer import TrainerConfig
 from modelzoo_mediswift.data.batch import Share, Validation
 from modelzoo_mediswift.engine.energy import energy_meters
+from modelzoo_mediswift.engine.fp8 import use_fp8
 from modelzoo_mediswift.trainer.callbacks.base import Callback
 from modelzoo_mediswift.trainer.callbacks.revived_moved import RevivedMoved
 from modelzoo_mediswift.trainer.callbacks.run_record import RunRecord
@@ -60,6 +62,8 @@ def build_fit(
     room = training_room(config, source.max_sequence_length, device, processes)
     start = find_start(config, source, resume=resume, load_states=load_states)
     model = build_model(init.model, seed)
+    if init.fp8:
+        use_fp8(model, init.fp8, device)
     sparsity = build_masking(init, model, seed)
     start.load_weights(init, model, seed)
     train_only(init, model)
@@ -72,7 +76,8 @@ def build_fit(
         callbacks.append(RevivedMoved(model, start.revived))
     callbacks += make_callbacks(init, sparsity)
     callbacks.append(RunRecord(loader.padding, energy_meters(device.type)))
-    parts = Parts(engine, loader, validation, callbacks, sparsity, processes)
+    versions = {"torchao": importlib.metadata.version("torchao")} if init.fp8 else {}
+    parts = Parts(engine, loader, validation, callbacks, sparsity, processes, versions)
     return make_fit_job(config, source, start, seed, parts)
 
 
@@ -86,6 +91,8 @@ def build_validate(
     processes, device = meet(init, device_name)
     room = evaluation_room(init, loaders, device, processes)
     model = build_model(init.model, init.seed or 0)
+    if init.fp8:
+        use_fp8(model, init.fp8, device)
     step = load_for_evaluation(model, path)
     engine = evaluation_engine(config, model, device, processes, room)
     trainer = make_validate_trainer(init, engine, step, processes)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from modelzoo_mediswift.build_model import build_device, build_schedule
+from modelzoo_mediswift.build_model import build_schedule
 from modelzoo_mediswift.config.callbacks import SparseKernels
 from modelzoo_mediswift.config.trainer import InitConfig, TrainerConfig
 from modelzoo_mediswift.data.batch import Share
+from modelzoo_mediswift.engine.compiler import use_compiler
+from modelzoo_mediswift.engine.devices import find_device
 from modelzoo_mediswift.engine.host_memory import Room
 from modelzoo_mediswift.engine.parallel import distribute
 from modelzoo_mediswift.engine.precision import autocast_dtype
@@ -33,7 +35,7 @@ def meet(init: InitConfig, device_name: str) -> tuple[Processes, torch.device]:
             "trainer.init.backend.enable_distributed: start the processes with "
             "`torchrun --nproc_per_node N run.py ...`"
         )
-    device = build_device(device_name, processes.local_rank if processes.many else None)
+    device = find_device(device_name, processes.local_rank if processes.many else None)
     join(processes, device)
     return processes, device
 
@@ -84,6 +86,7 @@ def training_engine(
         module=module,
         processes=processes,
         sparse_layers=sparse_layers,
+        fp8=init.fp8,
     )
 
 
@@ -102,6 +105,7 @@ def evaluation_engine(
         room=room,
         module=distribute(model, device, compiled=_compiled(init, device)),
         processes=processes,
+        fp8=init.fp8,
     )
 
 
@@ -121,8 +125,7 @@ def _micro_batch(
 
 
 def _compiled(init: InitConfig, device: torch.device) -> bool:
-    asked = init.backend.compile
-    return device.type == "cuda" if asked is None else asked
+    return use_compiler(init.backend.compile, device, speaks=started_processes().first)
 
 
 def _autocast(init: InitConfig, device: torch.device) -> torch.dtype | None:

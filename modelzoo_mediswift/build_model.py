@@ -1,11 +1,9 @@
-"""From a configuration to the model, its schedules and its device."""
+"""From a configuration to the model and its schedules."""
 
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
 from typing import Any
-
-import torch
 
 from modelzoo_mediswift.config.fine_tuning import TrainOnly
 from modelzoo_mediswift.config.model import Initializer as InitializerConfig
@@ -124,17 +122,3 @@ def train_only(init: InitConfig, model: GPT3) -> None:
             f"TrainOnly: no parameter matches {', '.join(asked.param_filter)} "
             "(the soft prompt is prompt_embedding.weight, and needs num_virtual_tokens)"
         )
-
-
-def build_device(name: str, number: int | None = None) -> torch.device:
-    """The torch device for Model Zoo's CPU or GPU; `number` picks one of several GPUs."""
-    if name != "GPU":
-        return torch.device("cpu")
-    if not torch.cuda.is_available():
-        raise UserError("GPU: PyTorch finds no CUDA device here; use CPU")
-    if number is not None and number >= torch.cuda.device_count():
-        raise UserError(
-            f"GPU: torchrun started process {number} of this machine, which has "
-            f"{torch.cuda.device_count()} GPUs; lower --nproc_per_node"
-        )
-    return torch.device("cuda", number) if number is not None else torch.device("cuda")

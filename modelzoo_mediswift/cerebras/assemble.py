@@ -53,6 +53,8 @@ def check_for_csx(config: TrainerConfig) -> None:
             "trainer.init.loop.grad_accum_steps: on CSX the compiler divides the batch; "
             f"expected 1, got {config.init.loop.grad_accum_steps}"
         )
+    if config.init.fp8:
+        raise UserError("trainer.init.precision.fp8: is for a GPU, not for CSX; leave the key out")
     for path, loader in config.dataloaders().items():
         where = ".".join(map(str, ("trainer", *path)))
         if loader.batch_size < systems:

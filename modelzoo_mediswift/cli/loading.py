@@ -26,10 +26,11 @@ def load_model(path: Path, device: str, precision: str = "float32") -> tuple[GPT
     """
     import torch
 
-    from modelzoo_mediswift.build_model import build_device, build_model
+    from modelzoo_mediswift.build_model import build_model
     from modelzoo_mediswift.checkpoint.densify import load_dense
     from modelzoo_mediswift.checkpoint.directory import load_checkpoint
     from modelzoo_mediswift.config.load import parse_config
+    from modelzoo_mediswift.engine.devices import find_device
     from modelzoo_mediswift.engine.freed_memory import keep_freed_memory
     from modelzoo_mediswift.model.packed import pack_linear_layers
 
@@ -39,7 +40,7 @@ def load_model(path: Path, device: str, precision: str = "float32") -> tuple[GPT
     config = parse_config(checkpoint.config, str(path / "meta.json"))
     model = build_model(config.init.model, seed=0)
     load_dense(model, checkpoint.model, path)
-    model = model.to(build_device(device), getattr(torch, precision)).eval()
+    model = model.to(find_device(device), getattr(torch, precision)).eval()
     pack_linear_layers(model)
     return model, checkpoint
 

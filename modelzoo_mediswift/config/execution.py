@@ -105,8 +105,8 @@ class BackendConfig(Section):
     """Whether each process holds a share of weights, gradients and moments (FSDP2) rather than
     all of them (DDP). Not Model Zoo's."""
     compile: bool | None = None
-    """Whether torch.compile makes one program of forward and backward pass; None: on a GPU.
-    Not Model Zoo's."""
+    """Whether torch.compile makes one program of forward and backward pass; None: on a GPU, where
+    it works. Not Model Zoo's."""
 
     @field_validator("validate_only")
     @classmethod
@@ -125,6 +125,16 @@ class PrecisionConfig(Section):
         Literal["bfloat16", "float16", "cbfloat16"], expected("bfloat16, float16 or cbfloat16")
     ] = "bfloat16"
     """Half precision type; cbfloat16 is the Cerebras system's and becomes bfloat16 elsewhere."""
+    fp8: (
+        Annotated[
+            Literal["tensorwise", "rowwise", "rowwise_with_gw_hp"],
+            expected("tensorwise, rowwise or rowwise_with_gw_hp"),
+        ]
+        | None
+    ) = None
+    """Scaling with which the decoder's matrices are multiplied in 8 bits (GPU; torchao's recipes):
+    a factor for each tensor, the fastest; for each row; or for each row, with the weights'
+    gradients in bfloat16, the most precise. None for no FP8. Not Model Zoo's."""
     precision_opt_level: Annotated[Literal[0, 1, 2], expected("0, 1 or 2")] | None = None
     """Speed against precision, for the Cerebras compiler."""
     loss_scaling_factor: Annotated[
@@ -145,6 +155,14 @@ class PrecisionConfig(Section):
     """Each element of the gradients is clamped to plus or minus this."""
     log_loss_scale: bool | None = None
     """Whether to log a dynamic factor (CSX); where absent, it is."""
+
+    @field_validator("fp8")
+    @classmethod
+    def _fp8_is_mixed_with_bfloat16(cls, recipe: str | None, info: ValidationInfo) -> str | None:
+        enabled, half = info.data.get("enabled"), info.data.get("fp16_type")
+        if recipe is not None and (enabled is False or half == "float16"):
+            raise problem("needs enabled: true and fp16_type: bfloat16 for what is not in FP8")
+        return recipe
 
     @field_validator("loss_scaling_factor")
     @classmethod

@@ -12,6 +12,7 @@ from modelzoo_mediswift.config.callbacks import (
     Loggers,
     Removed,
     ScopedTrainFlags,
+    SparseKernels,
     TensorBoardLogger,
 )
 from modelzoo_mediswift.config.data import DataLoaderConfig, DataLoaders
@@ -128,10 +129,22 @@ class InitConfig(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _fp8_or_sparse_kernels(self) -> Self:
+        if self.fp8 and self.callback(SparseKernels):
+            text = "SparseKernels computes the same matrices, on a CPU; leave one of them out"
+            raise_problems("init", [Problem(("precision", "fp8"), text)])
+        return self
+
     @property
     def backend_type(self) -> str | None:
         """The device that the file asks for."""
         return self.backend.backend_type or self.device
+
+    @property
+    def fp8(self) -> str | None:
+        """How FP8 is scaled; None where the file does not ask for it."""
+        return self.precision.fp8 if self.precision else None
 
     @property
     def scheduler(self) -> Scheduler | None:

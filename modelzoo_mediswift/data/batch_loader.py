@@ -117,8 +117,9 @@ class BatchLoader:
         pin_memory: bool = False,
         cut_padding: bool = False,
     ) -> None:
-        """`pin_memory` is for copies to a GPU and does nothing without one. `cut_padding` shortens
-        each batch to its longest sequence, for devices that take any shape; no loss changes.
+        """`pin_memory` is for copies to a GPU and does nothing where none is in use. `cut_padding`
+        shortens each batch to its longest sequence, for devices that take any shape: no loss
+        changes.
 
         Raises UserError if the data was made for another vocabulary.
         """
@@ -143,7 +144,7 @@ class BatchLoader:
             sampler=requests,
             collate_fn=_as_is,
             num_workers=num_workers,
-            pin_memory=pin_memory and torch.cuda.is_available(),
+            pin_memory=pin_memory and torch.cuda.is_initialized(),
             # Without its own generator, starting to iterate would draw from torch's global one,
             # and a resumed run would see other random numbers than an uninterrupted one.
             generator=torch.Generator(),

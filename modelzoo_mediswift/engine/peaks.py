@@ -34,7 +34,7 @@ PEAK_BF16 = {
 
 def peak_flops(device_name: str) -> float | None:
     """The peak of a device by its name; None where it is not known."""
-    if "Laptop" in device_name:  # has the name of a larger chip
+    if "Laptop" in device_name or " MIG " in device_name:  # less than what the name says
         return None
     for name, peak in PEAK_BF16.items():
         if re.search(rf"\b{name}\b", device_name):  # whole words: an RTX A1000 is no A100

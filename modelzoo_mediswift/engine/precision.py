@@ -38,5 +38,8 @@ def autocast_dtype(device: torch.device, enabled: bool, fp16_type: str) -> torch
             f"trainer.init.precision.fp16_type: float16 is not supported on "
             f"{device.type.upper()}; use bfloat16"
         )
-    has_bf16 = cpu_has_bf16() if device.type == "cpu" else torch.cuda.is_bf16_supported()
+    if device.type == "cpu":
+        has_bf16 = cpu_has_bf16()
+    else:
+        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.bfloat16 if has_bf16 else None

@@ -60,8 +60,10 @@ class TorchEngine:
         module: nn.Module | None = None,
         processes: Processes = ALONE,
         sparse_layers: SparseLayers | None = None,
+        fp8: str | None = None,
     ) -> None:
-        """`module` is what `parallel.distribute` made of the model; None: the model alone.
+        """`module` is what `parallel.distribute` made of the model; None: the model alone. `fp8`
+        is the recipe that `use_fp8` was called with, to be told in the description.
 
         Without `micro_batch_size`, a batch is cut so that its parts fit the `room`.
         """
@@ -74,6 +76,7 @@ class TorchEngine:
         self.micro_batch_size = micro_batch_size
         self.room = room or Room()
         self.sparse_layers = sparse_layers
+        self.fp8 = fp8
         self.waits = device.type != "cpu"  # for the device, where a value is read
 
     @property
@@ -81,6 +84,8 @@ class TorchEngine:
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "CPU"
         threads = f", {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
         arithmetic = "bf16 mixed precision" if self.autocast else "fp32"
+        if self.fp8:
+            arithmetic += f" with fp8 ({self.fp8})"
         times = f"{self.processes.count} x " if self.processes.many else ""
         return f"{times}{name}{threads}, {arithmetic}"
 
@@ -118,10 +123,12 @@ class TorchEngine:
             yield self._on_device(ids), self._on_device(targets), positions
 
     def _rounded(self, positions: Tensor, counts: Tensor) -> Tensor:
-        """On a GPU, with positions that do not count appended up to a round number."""
+        """On a GPU, with positions that do not count appended up to a round number, which is not
+        zero: kernels are not made for nothing."""
         if self.device.type == "cpu":
             return positions
-        missing = -len(positions) % POSITIONS_MULTIPLE
+        wanted = POSITIONS_MULTIPLE * max(1, math.ceil(len(positions) / POSITIONS_MULTIPLE))
+        missing = wanted - len(positions)
         return torch.cat((positions, (~counts).nonzero().squeeze(-1)[:missing]))
 
     def _on_device(self, tensor: Tensor) -> Tensor:
@@ -232,7 +239,7 @@ class TorchEngine:
             n_tokens += int(batch.loss_mask.sum())
             size = self._at_once(batch, self.room.evaluation)
             for ids, targets, positions in self._pieces(batch, size):
-                with self._autocast():
+                with self._autocast(), named_out_of_memory(self.device, self.micro_batch_size):
                     loss, correct = self.module(ids, targets, positions, count_right=True)
                 loss_sum += loss
                 right += correct
@@ -311,7 +318,8 @@ def _on_host(
 ) -> dict[str, Tensor]:
     """Whole copies on the CPU, of matrices in any form as `dense` makes them."""
     return {
-        name: whole(dense(name, tensor.detach())).cpu().clone() for name, tensor in tensors.items()
+        name: whole(dense(name, tensor.detach())).to("cpu", copy=True)
+        for name, tensor in tensors.items()
     }
 
 

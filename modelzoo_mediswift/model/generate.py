@@ -41,7 +41,7 @@ def read_prefix(model: GPT3, sequences: Sequence[Sequence[int]]) -> Prefix:
     model.eval()
     device = next(model.parameters()).device
     lengths = torch.tensor([len(s) for s in sequences], device=device)
-    longest = int(lengths.max())
+    longest = max(map(len, sequences))
     ids = torch.zeros(len(sequences), longest, dtype=torch.long)
     for row, sequence in enumerate(sequences):
         ids[row, : len(sequence)] = torch.tensor(sequence)

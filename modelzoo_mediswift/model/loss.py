@@ -6,8 +6,9 @@ gradients, and are forgotten: what stays for the backward pass is the size of th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,11 +17,21 @@ from torch import Tensor, nn
 from modelzoo_mediswift.model.gpt3 import GPT3
 
 IGNORED = -100  # a target that does not count
-# Positions; their logits in fp32 are 662 MiB at 42,384 words. The output layer's gradient is read
-# and written once a chunk, which for fewer positions would take as long as the products.
+# Positions at most; their logits in fp32 are 662 MiB at 42,384 words. The output layer's gradient
+# is read and written once a chunk, which for fewer positions would take as long as the products.
 CHUNK = 4096
 SLICE = 1 << 20  # logits, 4 MiB in fp32: what is done to them on a CPU stays in its cache
 VOCABULARY_MULTIPLE = 128  # a matrix product on tensor cores wants whole tiles
+
+States = Callable[[GPT3, Tensor], Tensor]
+Chunk = Callable[..., tuple[Tensor, Tensor, Tensor | None]]
+
+
+class _Parts(NamedTuple):
+    """The model and a chunk of the loss, as they are called: compiled or not."""
+
+    states: States
+    chunk: Chunk
 
 
 class LossModule(nn.Module):
@@ -29,27 +40,32 @@ class LossModule(nn.Module):
     def __init__(self, model: GPT3) -> None:
         super().__init__()
         self.gpt3 = model
-        self._states: Callable[[Tensor], Tensor] = self._final_states
-        self._chunk: Callable[..., tuple[Tensor, Tensor, Tensor | None]] = _chunk
+        # Functions, not methods: a module that refers to itself would keep a GPU's memory until
+        # Python looks for such circles.
+        self._training = _Parts(_final_states, _chunk)
+        self._evaluation = self._training
 
     def compile_parts(self, *, layers: bool = False, **options: Any) -> None:
         """One program for the model, or with `layers` one for each layer, and one for a chunk of
         the loss. None depends on how many chunks there are, and so on the size of the batch.
 
-        `options` are torch.compile's.
+        Training and evaluation have programs of their own. PyTorch makes a size variable once a
+        function has seen two, and evaluation's last batch may be smaller: training's sizes stay
+        constants, for which better code is made. `options` are torch.compile's.
         """
         # Sizes that vary are one more program each at worst: training and evaluation, whole
         # chunks and their rest, a single sequence.
         torch._dynamo.config.cache_size_limit = 64
-        self._chunk = torch.compile(_chunk, fullgraph=True, **options)
         if layers:
             for layer in self.gpt3.model.transformer_decoder.layers:
                 layer.compile(fullgraph=True, **options)
-        else:
-            self._states = torch.compile(self._final_states, fullgraph=True, **options)
 
-    def _final_states(self, input_ids: Tensor) -> Tensor:
-        return self.gpt3.hidden_states(input_ids)[0].flatten(0, 1)  # (B*T, d)
+        def compiled(states: States, chunk: Chunk) -> _Parts:
+            whole = states if layers else torch.compile(states, fullgraph=True, **options)
+            return _Parts(whole, torch.compile(chunk, fullgraph=True, **options))
+
+        self._training = compiled(_final_states, _chunk)
+        self._evaluation = compiled(_final_states_evaluated, _chunk_evaluated)
 
     def forward(
         self,
@@ -63,16 +79,25 @@ class LossModule(nn.Module):
         input_ids: (B, T). targets: int64 (N,), where IGNORED does not count; they belong to the
         flat `positions` (N,), or to all positions in order.
         """
-        hidden = self._states(input_ids)
+        parts = self._training if torch.is_grad_enabled() else self._evaluation
+        hidden = parts.states(self.gpt3, input_ids)
         if positions is not None:
             hidden = hidden.index_select(0, positions)
         device = hidden.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         weight = self.gpt3.model.lm_head.weight
         loss, right = _ChunkedCrossEntropy.apply(
-            hidden, weight, targets, dtype or weight.dtype, count_right, self._chunk
+            hidden, weight, targets, dtype or weight.dtype, count_right, parts.chunk
         )
         return loss, right
+
+
+def _final_states(model: GPT3, input_ids: Tensor) -> Tensor:
+    return model.hidden_states(input_ids)[0].flatten(0, 1)  # (B*T, d)
+
+
+def _final_states_evaluated(model: GPT3, input_ids: Tensor) -> Tensor:
+    return _final_states(model, input_ids)
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
@@ -86,9 +111,12 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         targets: Tensor,  # (N,)
         dtype: torch.dtype,  # of the matrix products
         count_right: bool,
-        chunk: Callable[..., tuple[Tensor, Tensor, Tensor | None]],  # `_chunk`, maybe compiled
+        chunk: Chunk,  # `_chunk`, maybe compiled
     ) -> tuple[Tensor, Tensor]:
-        parts = hidden.detach().split(CHUNK)
+        # Chunks of one size where that is possible: a compiler makes better code for one.
+        count = max(1, math.ceil(len(hidden) / CHUNK))
+        size = max(1, math.ceil(len(hidden) / count))
+        parts = hidden.detach().split(size)
         n_words = len(weight)
         padding = -n_words % VOCABULARY_MULTIPLE if hidden.is_cuda else 0
         words = weight.detach().to(dtype)
@@ -100,7 +128,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         weight_gradient = torch.zeros_like(words, dtype=torch.float32) if trains else None
         hidden_parts = []
         with torch.autocast(hidden.device.type, enabled=False):
-            for part, target in zip(parts, targets.split(CHUNK), strict=True):
+            for part, target in zip(parts, targets.split(size), strict=True):
                 summed, correct, gradient = chunk(
                     part, words, target, n_words, count_right, weight_gradient
                 )
@@ -151,6 +179,10 @@ def _chunk(
     else:
         weight_gradient += gradient.t() @ inputs
     return loss, right, (gradient @ words).to(hidden.dtype)
+
+
+def _chunk_evaluated(*arguments: Any) -> tuple[Tensor, Tensor, Tensor | None]:
+    return _chunk(*arguments)
 
 
 def _at_once(

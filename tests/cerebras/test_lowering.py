@@ -103,6 +103,7 @@ def test_what_a_system_refuses_is_refused_by_name(csx_yaml):
     good = csx_yaml.read_text()
     for old, new, message in [
         ("max_steps: 20", "max_steps: 20, grad_accum_steps: 2", "expected 1, got 2"),
+        ("fp16_type", "fp8: rowwise, fp16_type", "precision.fp8: is for a GPU, not for CSX"),
         ("shuffle: true", "shuffle: true\n      drop_last: false", "batches of one size"),
     ]:
         csx_yaml.write_text(good.replace(old, new))

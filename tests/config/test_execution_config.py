@@ -61,6 +61,18 @@ def test_a_dynamic_loss_scale_is_logged(load: Load) -> None:
             "{fp16_type: cbfloat16}",
             "loss_scaling_factor: expected dynamic, which fp16_type: cbfloat16 needs, got 1.0",
         ),
+        (
+            "{fp8: blockwise}",
+            'fp8: expected tensorwise, rowwise or rowwise_with_gw_hp, got "blockwise"',
+        ),
+        (
+            "{enabled: false, fp8: rowwise}",
+            "fp8: needs enabled: true and fp16_type: bfloat16 for what is not in FP8",
+        ),
+        (
+            "{fp8: rowwise, fp16_type: float16}",
+            "fp8: needs enabled: true and fp16_type: bfloat16 for what is not in FP8",
+        ),
         ("{fp16_type: fp8}", 'fp16_type: expected bfloat16, float16 or cbfloat16, got "fp8"'),
         (
             "{loss_scaling_factor: dynamc}",
@@ -85,6 +97,20 @@ def test_a_dynamic_loss_scale_is_logged(load: Load) -> None:
 )
 def test_faulty_precision(complaint: Complaint, text: str, message: str) -> None:
     assert complaint(section(f"precision: {text}")) == f"10: trainer.init.precision.{message}"
+
+
+def test_fp8_is_off_by_default(load: Load) -> None:
+    assert load(section("precision: {}")).init.fp8 is None
+    assert load().init.fp8 is None
+    assert load(section("precision: {fp8: rowwise}")).init.fp8 == "rowwise"
+
+
+def test_fp8_and_sparse_kernels_exclude_each_other(complaint: Complaint) -> None:
+    both = "precision: {fp8: rowwise}\n    callbacks: [SparseKernels: {}]"
+    assert complaint(section(both)) == (
+        "10: trainer.init.precision.fp8: SparseKernels computes the same matrices, on a CPU; "
+        "leave one of them out"
+    )
 
 
 def test_cbfloat16_that_is_switched_off_needs_no_dynamic_scale(load: Load) -> None:

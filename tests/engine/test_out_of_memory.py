@@ -12,7 +12,10 @@ from modelzoo_mediswift.model.loss import LossModule
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
     ],
 )
-def test_one_line_says_what_to_change_and_checkpoints_stay(run_files, capsys, monkeypatch, error):
+@pytest.mark.parametrize("mode", [(), ("--mode", "eval")])
+def test_one_line_says_what_to_change_and_checkpoints_stay(
+    run_files, capsys, monkeypatch, error, mode
+):
     assert main(["CPU", "-p", "sparse.yaml", "--max_steps", "5"]) == 0
     files = {p: p.read_bytes() for p in (run_files / "run" / "checkpoint_5").iterdir()}
 
@@ -21,7 +24,7 @@ def test_one_line_says_what_to_change_and_checkpoints_stay(run_files, capsys, mo
 
     with monkeypatch.context() as patch:
         patch.setattr(LossModule, "forward", fail)
-        assert main(["CPU", "-p", "sparse.yaml"]) == 2
+        assert main(["CPU", "-p", "sparse.yaml", *mode]) == 2
     message = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error: ")]
     assert len(message) == 1
     assert "out of memory with the whole batch at a time" in message[0]

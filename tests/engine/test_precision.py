@@ -34,6 +34,20 @@ def test_choices():
         autocast_dtype(CPU, True, "float16")
 
 
+def test_a_gpu_that_only_emulates_bf16_runs_in_fp32(monkeypatch):
+    """PyTorch counts emulation as support, as on a V100 or a T4, unless it is told not to."""
+    native = False
+    monkeypatch.setattr(
+        torch.cuda,
+        "is_bf16_supported",
+        lambda including_emulation=True: including_emulation or native,
+    )
+    gpu = torch.device("cuda")
+    assert autocast_dtype(gpu, True, "bfloat16") is None
+    native = True
+    assert autocast_dtype(gpu, True, "bfloat16") == torch.bfloat16
+
+
 def test_peaks():
     assert peak_flops("NVIDIA H200") == 989e12
     assert peak_flops("NVIDIA H100 PCIe") == 756e12
@@ -44,5 +58,6 @@ def test_peaks():
     assert peak_flops("CPU, 2 threads, fp32") is None
     assert peak_flops("2 x NVIDIA GH200 480GB, bf16 mixed precision") == 989e12
     assert peak_flops("NVIDIA RTX A1000 Laptop GPU") is None
+    assert peak_flops("NVIDIA H100 80GB HBM3 MIG 1g.10gb") is None
     assert peak_flops("NVIDIA RTX A4000") is None
     assert peak_flops("NVIDIA GeForce RTX 4090 Laptop GPU") is None

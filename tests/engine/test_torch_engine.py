@@ -224,3 +224,13 @@ def test_between_logging_steps_the_host_does_not_wait_for_the_device(density, mo
     assert losses == [None, None, None]
     with pytest.raises(RuntimeError, match="meta"):
         engine.train(batches, 0, 5, 1, lambda r: True)
+
+
+def test_on_a_gpu_a_batch_without_targets_still_has_positions():
+    engine = make_engine()
+    engine.device = torch.device("meta")
+    for count, expected in ((0, 256), (1, 256), (256, 256), (257, 512), (999, 1000)):
+        counts = torch.arange(1000) < count
+        positions = engine._rounded(counts.nonzero().squeeze(-1), counts)
+        assert len(positions.unique()) == len(positions) == expected
+        assert positions[:count].equal(torch.arange(count))

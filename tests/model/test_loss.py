@@ -1,5 +1,8 @@
 """The chunked loss against PyTorch's on whole logits; and one graph from end to end."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -136,3 +139,45 @@ def test_batches_of_any_size_need_few_programs(monkeypatch):
                 again, _ = module(ids, targets, count_right=True)
             assert again.item() == pytest.approx(loss.item(), rel=1e-5)
     assert len(programs) <= 24
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated")
+@pytest.mark.parametrize("rows", [2, 3])  # 32 and 48 positions: chunks of 16
+def test_evaluation_leaves_the_sizes_of_training_constant(rows, monkeypatch):
+    """Its last batch is smaller; a program for any size is slower than one for the size."""
+    monkeypatch.setattr(loss_module, "CHUNK", 20)
+    torch._dynamo.reset()
+    module, sizes = small(), []
+
+    def backend(graph, inputs):
+        sizes.append([value for value in inputs if not isinstance(value, torch.Tensor)])
+        return graph.forward
+
+    module.compile_parts(backend=backend)
+    with torch.no_grad():
+        for evaluated in (4, 1, 3):
+            ids = torch.zeros(evaluated, 16, dtype=torch.int64)
+            module(ids, ids.flatten(), count_right=True)
+    sizes.clear()
+    for _ in range(2):
+        ids = torch.zeros(rows, 16, dtype=torch.int64)
+        module(ids, ids.flatten())[0].backward()
+    assert sizes == [[], []]  # the model and a chunk, no size among their inputs
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated")
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_module_that_nobody_needs_frees_its_memory_at_once(compiled):
+    """The next stage of a recipe, or the next try with half the micro-batch, needs it."""
+    torch._dynamo.reset()
+    module, (ids, targets) = small(), data()
+    if compiled:
+        module.compile_parts(backend="eager")
+    module(ids, targets)[0].backward()
+    weights = weakref.ref(module.gpt3.model.lm_head.weight)
+    gc.disable()
+    try:
+        del module
+        assert weights() is None
+    finally:
+        gc.enable()
