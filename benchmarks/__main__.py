@@ -44,6 +44,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "startup": [],
     "roofline": [],
     "profile_step": ["--steps", "2"],
+    "step_memory": ["--vocab_size", "2048", "--sequence_length", "256", "--batch_sizes", "32"],
     "masking_cost": ["--layers", "2", "--steps", "3"],
     "sparse_cpu": ["--part", "step", "--turns", "2"],
     "growth": ["--steps", "3"],

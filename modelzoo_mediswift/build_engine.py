@@ -10,7 +10,7 @@ from modelzoo_mediswift.config.trainer import InitConfig, TrainerConfig
 from modelzoo_mediswift.data.batch import Share
 from modelzoo_mediswift.engine.compiler import use_compiler
 from modelzoo_mediswift.engine.devices import find_device
-from modelzoo_mediswift.engine.freed_memory import keep_freed_memory
+from modelzoo_mediswift.engine.host_memory import Room
 from modelzoo_mediswift.engine.parallel import distribute
 from modelzoo_mediswift.engine.precision import autocast_dtype
 from modelzoo_mediswift.engine.processes import Processes, join, started_processes
@@ -36,8 +36,6 @@ def meet(init: InitConfig, device_name: str) -> tuple[Processes, torch.device]:
             "`torchrun --nproc_per_node N run.py ...`"
         )
     device = find_device(device_name, processes.local_rank if processes.many else None)
-    if device.type == "cpu":
-        keep_freed_memory()
     join(processes, device)
     return processes, device
 
@@ -49,6 +47,7 @@ def training_engine(
     length: int,
     device: torch.device,
     processes: Processes,
+    room: Room,
 ) -> TorchEngine:
     """An engine for `model` with its weights; the training sequences have `length` tokens."""
     init, fit = config.init, config.fit
@@ -72,7 +71,8 @@ def training_engine(
             update.optimizer,
             device,
             every_layer=kernels.layers == "all",
-            tokens=(init.micro_batch_size or fit.train_dataloader.batch_size) * length,
+            tokens=room.training
+            or (init.micro_batch_size or fit.train_dataloader.batch_size) * length,
             autocast=autocast,
             alone=not (processes.many or compiled),
         )
@@ -82,6 +82,7 @@ def training_engine(
         update,
         autocast=autocast,
         micro_batch_size=_micro_batch(config, length, device, processes),
+        room=room,
         module=module,
         processes=processes,
         sparse_layers=sparse_layers,
@@ -90,7 +91,7 @@ def training_engine(
 
 
 def evaluation_engine(
-    config: TrainerConfig, model: GPT3, device: torch.device, processes: Processes
+    config: TrainerConfig, model: GPT3, device: torch.device, processes: Processes, room: Room
 ) -> TorchEngine:
     """An engine that only evaluates, with a copy of the model in each process."""
     init = config.init
@@ -101,6 +102,7 @@ def evaluation_engine(
         micro_batch_size=_micro_batch(
             config, init.model.max_position_embeddings, device, processes
         ),
+        room=room,
         module=distribute(model, device, compiled=_compiled(init, device)),
         processes=processes,
         fp8=init.fp8,

@@ -7,14 +7,24 @@ import json
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelzoo_mediswift.cli.flags import add_device_flag, add_tokenizer_flag
 from modelzoo_mediswift.errors import UserError
-from modelzoo_mediswift.tasks.layout import POSITIONS
+from modelzoo_mediswift.tasks.layout import POSITIONS, PromptPosition
 from modelzoo_mediswift.tasks.pubmedqa import PubMedQA
-from modelzoo_mediswift.tasks.pubmedqa_files import LABELLING_FILE, load_records, with_context
+from modelzoo_mediswift.tasks.pubmedqa_files import (
+    LABELLING_FILE,
+    Record,
+    load_records,
+    with_context,
+)
+from modelzoo_mediswift.trainer.one_run import holding
 from modelzoo_mediswift.whole_files import read_json, write_json, write_whole
+
+if TYPE_CHECKING:
+    from modelzoo_mediswift.evaluation.predict import Text
+    from modelzoo_mediswift.model.gpt3 import GPT3
 
 ANSWERS_FILE = "answers.jsonl"
 LABELS_FILE = "pqau_labels.json"
@@ -73,10 +83,7 @@ def label_questions(
     batch_size: int | None = None,
 ) -> dict[str, Any]:
     """Label, or go on labelling, and write the labelled questions; returns labelling.json."""
-    from tqdm import tqdm
-
     from modelzoo_mediswift.cli.loading import load_model, read_tokenizer, trained_layout
-    from modelzoo_mediswift.evaluation.pseudo_labels import pseudo_labels
     from modelzoo_mediswift.whole_files import file_sha256
 
     records = with_context(load_records(data, labelled=False))
@@ -88,8 +95,30 @@ def label_questions(
         "data": data.name,
         "data_sha256": file_sha256(data),
     }
+    layout = trained_layout(checkpoint, checkpoint_path)
+    position = layout.get("prompt_position", POSITIONS[0])
+    size = batch_size or (32 if device == "GPU" else 4)
     output.mkdir(parents=True, exist_ok=True)
-    answers = _take_up(output, facts)
+    with holding(output, "-o"):
+        answers = _take_up(output, facts)
+        _answer_open(model, records, text, output / ANSWERS_FILE, answers, size, position)
+        return _write_labels(output, facts, list(records), answers, min_confidence)
+
+
+def _answer_open(
+    model: GPT3,
+    records: dict[str, Record],
+    text: Text,
+    path: Path,
+    answers: dict[str, tuple[str, float]],
+    batch_size: int,
+    position: PromptPosition,
+) -> None:
+    """Add the answers that are missing, and write them as they come."""
+    from tqdm import tqdm
+
+    from modelzoo_mediswift.evaluation.pseudo_labels import pseudo_labels
+
     task = PubMedQA()
     # The label in a record that is still to be labelled goes into its target alone, unread.
     examples = [
@@ -101,23 +130,19 @@ def label_questions(
     for part in open_parts:
         for example in part:
             answers.pop(example.id, None)
-    size = batch_size or (32 if device == "GPU" else 4)
-    layout = trained_layout(checkpoint, checkpoint_path)
-    position = layout.get("prompt_position", POSITIONS[0])
     lines = [_line(pmid, *answer) for pmid, answer in answers.items()]
-    write_whole(output / ANSWERS_FILE, "".join(lines))
+    write_whole(path, "".join(lines))
     count = sum(map(len, open_parts))
     with (
-        (output / ANSWERS_FILE).open("a", encoding="utf-8") as file,
+        path.open("a", encoding="utf-8") as file,
         tqdm(None, "label", count, unit="question", disable=None) as progress,
     ):
         for part in open_parts:
-            for answer in pseudo_labels(model, task, part, text, size, position):
+            for answer in pseudo_labels(model, task, part, text, batch_size, position):
                 answers[answer.id] = answer.label, answer.confidence
                 file.write(_line(answer.id, answer.label, answer.confidence))
                 file.flush()
                 progress.update()
-    return _write_labels(output, facts, list(records), answers, min_confidence)
 
 
 def _line(pmid: str, label: str, confidence: float) -> str:

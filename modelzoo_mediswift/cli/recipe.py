@@ -79,7 +79,7 @@ def run_recipe(stages: Sequence[Stage], skip: Sequence[str], train: Train, devic
     for stage in stages:
         if stage.name in skip:
             told.append({"stage": stage.name, "skipped": True})
-            print(f"stage {stage.number}, {stage.name}: skipped", file=sys.stderr)
+            _say(stage, "skipped")
             continue
         record, code = _run_stage(stage, told, train, device)
         if code:
@@ -121,11 +121,10 @@ def _run_stage(
         "config_sha256": hashlib.sha256(to_yaml(config).encode()).hexdigest(),
     }
     rank, processes = processes_now()
-    if rank == 0:
-        print(f"stage {stage.number}, {stage.name}: from {record['started_from']}", file=sys.stderr)
+    _say(stage, f"from {record['started_from']}")
     done = _finished(stage, record)
     if done is not None:
-        print(f"stage {stage.number}, {stage.name}: done before", file=sys.stderr)
+        _say(stage, "done before")
         return done, 0
     asked = config.init.callback(PseudoLabels)
     if asked is not None:
@@ -144,8 +143,14 @@ def _run_stage(
         "validation": {k: watched[k] for k in ("monitor", "best", "stopped") if k in watched},
     }
     write_json(stage.model_dir / RECIPE_FILE, {"stages": [*before, record]})
-    print(f"stage {stage.number}, {stage.name}: took {checkpoint}", file=sys.stderr)
+    _say(stage, f"took {checkpoint}")
     return record, 0
+
+
+def _say(stage: Stage, text: str) -> None:
+    """Of the processes that torchrun starts, the first one talks to the user."""
+    if processes_now()[0] == 0:
+        print(f"stage {stage.number}, {stage.name}: {text}", file=sys.stderr)
 
 
 def start_from(config: TrainerConfig, before: Sequence[dict[str, Any]]) -> TrainerConfig:

@@ -17,6 +17,7 @@ class Processes:
     rank: int = 0
     count: int = 1
     local_rank: int = 0  # among those of this machine: the number of its GPU
+    local_count: int = 1  # of those of this machine
 
     @property
     def many(self) -> bool:
@@ -65,7 +66,10 @@ def started_processes() -> Processes:
     """What torchrun says about this process; alone where it says nothing."""
     said = os.environ.get
     return Processes(
-        int(said("RANK", "0")), int(said("WORLD_SIZE", "1")), int(said("LOCAL_RANK", "0"))
+        int(said("RANK", "0")),
+        int(said("WORLD_SIZE", "1")),
+        int(said("LOCAL_RANK", "0")),
+        int(said("LOCAL_WORLD_SIZE", "1")),
     )
 
 

@@ -1,5 +1,8 @@
 """How sparse masks are over a whole run, where their level changes."""
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 from modelzoo_mediswift.plan.inputs import SparsityBlock
 
 
@@ -10,15 +13,21 @@ def mean_sparsity(block: SparsityBlock, steps: int | None) -> float:
     first change training is dense. Where the number of steps is not known, it is the level that
     training starts with.
     """
-    if isinstance(block.sparsity, float) and (block.update is None or block.update.has(0)):
-        return block.sparsity
-    level, changes, total = 0.0, 0, 0.0
-    for step in range(steps or 1):
-        if block.update is None or block.update.has(step):
-            level = _level(block, step, changes)
-            changes += 1
-        total += level
-    return total / (steps or 1)
+    steps = steps or 1
+    changes = _changes(block, steps)
+    if not changes:
+        return 0.0
+    if isinstance(block.sparsity, float):
+        return block.sparsity * (steps - changes[0]) / steps
+    last, rest = len(changes) - 1, steps - changes[-1]
+    if isinstance(changes, range):  # of ten steps or a billion
+        total = changes.step * block.sparsity.total(changes[:-1])
+    else:
+        total = sum(
+            (after - change) * _level(block, change, i)
+            for i, (change, after) in enumerate(pairwise(changes))
+        )
+    return (total + rest * _level(block, changes[-1], last)) / steps
 
 
 def gradient_share(block: SparsityBlock, steps: int | None) -> float:
@@ -27,7 +36,13 @@ def gradient_share(block: SparsityBlock, steps: int | None) -> float:
         return 0.0
     if block.update is None or not steps:
         return 1.0
-    return sum(block.update.has(step) for step in range(1, steps + 1)) / steps
+    changes = _changes(block, steps + 1)
+    return (len(changes) - (0 in changes)) / steps
+
+
+def _changes(block: SparsityBlock, stop: int) -> Sequence[int]:
+    """The steps before `stop` after which masks change."""
+    return range(stop) if block.update is None else block.update.before(stop)
 
 
 def _level(block: SparsityBlock, step: int, changes: int) -> float:

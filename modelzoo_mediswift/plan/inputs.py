@@ -32,11 +32,15 @@ class Schedule(Protocol):
 
     def at(self, step: int, updates: int) -> float: ...
 
+    def total(self, steps: range) -> float:
+        """The sum of the values, held within [0, 1], at steps that are updates 0, 1, 2, ..."""
+
 
 class Updates(Protocol):
     """The steps after which masks change; 0 is their drawing before the first step."""
 
-    def has(self, step: int) -> bool: ...
+    def before(self, step: int) -> Sequence[int]:
+        """Those before a step, in order: a range where they come at a distance."""
 
 
 class SparsityBlock(Protocol):

@@ -1,4 +1,4 @@
-"""One run at a time in a model_dir: two would take each other's checkpoints apart."""
+"""One command at a time in a folder: two runs would take each other's checkpoints apart."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ PAUSE = 0.5
 
 
 @contextmanager
-def holding(model_dir: Path) -> Iterator[None]:
+def holding(folder: Path, flag: str = "--model_dir") -> Iterator[None]:
     """Hold the folder for this process; however it ends, the system lets go.
 
-    Raises UserError if another run holds it. Where the file system has no locks, nobody does.
+    Raises UserError, which names the `flag` for another folder, if another run holds it. Where the
+    file system has no locks, nobody does.
     """
-    descriptor = os.open(model_dir, os.O_RDONLY)
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
         end = time.monotonic() + PATIENCE
         while not _locked(descriptor):
             if time.monotonic() >= end:
                 raise UserError(
-                    f"{model_dir}: another run is writing here; wait for it, or choose another "
-                    "--model_dir"
+                    f"{folder}: another run is writing here; wait for it, or choose another {flag}"
                 )
             time.sleep(PAUSE)
         yield

@@ -18,6 +18,7 @@ from modelzoo_mediswift.cli.recipe import make_stages, run_alone
 from modelzoo_mediswift.cli.run import main
 from modelzoo_mediswift.config.load import load_stages
 from modelzoo_mediswift.errors import UserError
+from modelzoo_mediswift.trainer import one_run
 from modelzoo_mediswift.whole_files import write_json
 
 RUN = Path(__file__).parents[2] / "run.py"
@@ -155,6 +156,12 @@ def test_of_several_processes_the_first_keeps_the_record(files, capsys, monkeypa
     write_json(Path("recipe/pqaa/recipe.json"), {"stages": [{"checkpoint": "run/checkpoint_5"}]})
     with pytest.raises(UserError, match="not labelled yet; start this stage without torchrun"):
         run_alone(stages, 2, train, "CPU")
+    write_json(Path("recipe/pqaa/recipe.json"), records[0])
+    assert run_alone(stages, 1, train, "CPU") == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("RANK", "0")
+    assert run_alone(stages, 1, train, "CPU") == 0
+    assert "stage 1, pqaa: done before" in capsys.readouterr().err
 
 
 def test_many_processes_are_refused(files, capsys, monkeypatch):
@@ -240,6 +247,19 @@ def test_labelling(files, capsys):
     Path("qa/ori_pqau.json").write_text(json.dumps(questions(600, 3, None)))
     assert mediswift(command) == 2
     assert "labelled with another data; remove the folder" in capsys.readouterr().err
+
+
+def test_one_labelling_at_a_time_in_a_folder(files, capsys, monkeypatch):
+    monkeypatch.setattr(one_run, "PATIENCE", 0.0)
+    command = ["label", "run/checkpoint_5", "--data", "qa/ori_pqau.json"]
+    command += ["--tokenizer", "tokenizer.json", "-o", "out"]
+    Path("out").mkdir()
+    with one_run.holding(Path("out")):
+        assert mediswift(command) == 2
+    message = "error: out: another run is writing here; wait for it, or choose another -o"
+    assert message in capsys.readouterr().err
+    assert not list(Path("out").iterdir())
+    assert mediswift(command) == 0
 
 
 def test_a_mdl_labels_as_its_folder_does(files):

@@ -1,4 +1,5 @@
 import math
+import time
 from dataclasses import dataclass
 
 import pytest
@@ -58,6 +59,66 @@ def test_a_cycle_goes_on_at_changes():
 def test_an_unknown_length_takes_the_first_level():
     exp = block(algorithm="gmp", sparsity={"type": "exp", "init": 0.25, "gamma": -0.1})
     assert mean_sparsity(exp, None) == 0.25
+
+
+def walked(block: SparsityBlock, steps: int) -> float:
+    """The mean, step by step."""
+    level, changes, levels = 0.0, 0, []
+    own = set(range(steps) if block.update is None else block.update.before(steps))
+    for step in range(steps):
+        if step in own:
+            level = min(max(block.sparsity.at(step, changes), 0.0), 1.0)
+            changes += 1
+        levels.append(level)
+    return math.fsum(levels) / steps
+
+
+SCHEDULES = [
+    {"type": "linear", "init": 0.2, "slope": 1e-4},  # reaches 1
+    {"type": "linear", "init": 0.9, "slope": -1e-3},  # reaches 0
+    {"type": "linear", "init": 0.5, "slope": 0},
+    {"type": "exp", "init": 0.1, "gamma": -1e-3, "final": 0.75},
+    {"type": "exp", "init": 0.1, "gamma": 0, "final": 0.75},
+    {"type": "power", "init": 0.9, "beta": 0.999},
+    {"type": "power", "init": 0.1, "beta": 1.001},  # reaches 1
+    {"type": "power", "init": 0.1, "beta": 50},  # and the greatest float
+    {"type": "power", "init": 0.0, "beta": 50},
+    {"type": "power", "init": 0.4, "beta": 1},
+    {"type": "cosine", "init": 0.8, "half_period": 700, "minimum": 0.3},
+    {"type": "cosine", "init": 0.8, "half_period": 3.5, "minimum": 0.3},  # as often as it changes
+    {"type": "cosine", "init": 0.8, "half_period": 0.01},
+    {"type": "cycling", "values": [0.1, 0.5, 0.9]},
+]
+
+
+@pytest.mark.parametrize(
+    "update", [None, {"freq": 7}, {"freq": 3, "start": 11}, {"freq": 2, "start": 5, "stop": 4000}]
+)
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
+def test_a_sum_in_closed_form_is_the_walk(schedule, update):
+    gmp = block(algorithm="gmp", sparsity=schedule, update=update)
+    for steps in (1, 5, 6, 12, 9001):
+        assert mean_sparsity(gmp, steps) == pytest.approx(walked(gmp, steps), rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
+def test_a_billion_changes_take_no_time(schedule):
+    gmp = block(algorithm="gmp", sparsity=schedule, update={"freq": 1})
+    start = time.perf_counter()
+    mean = mean_sparsity(gmp, 10**9)
+    assert time.perf_counter() - start < 0.1
+    assert 0 <= mean <= 1
+    rigl = block(algorithm="rigl", sparsity=0.75, update={"freq": 1})
+    assert gradient_share(rigl, 10**9) == 1.0
+
+
+def test_a_billion_steps_by_hand():
+    gmp = block(algorithm="gmp", sparsity={"type": "exp", "init": 0.0, "gamma": -1e-7})
+    # 1 - (1 - e^-100) / (1 - e^-1e-7) / 1e9
+    assert mean_sparsity(gmp, 10**9) == pytest.approx(1 - 0.010000000500, abs=1e-11)
+    cosine = {"type": "cosine", "init": 0.8, "half_period": 10**9, "minimum": 0.4}
+    gmp = block(algorithm="gmp", sparsity=cosine)
+    assert mean_sparsity(gmp, 10**9) == pytest.approx(0.6 + 0.2 / 10**9, abs=1e-12)
 
 
 def test_rigls_gradients():
