@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from modelzoo_mediswift.build_model import build_schedule
-from modelzoo_mediswift.config.callbacks import SparseKernels
+from modelzoo_mediswift.config.callbacks import GroupByLength, SparseKernels
 from modelzoo_mediswift.config.trainer import InitConfig, TrainerConfig
 from modelzoo_mediswift.data.batch import Share
 from modelzoo_mediswift.engine.compiler import use_compiler
@@ -60,6 +60,7 @@ def training_engine(
         sparsity,
         shard=init.backend.shard_parameters,
         compiled=compiled,
+        by_layer=_varies(init),
     )
     update = _update(init, model, sparsity)
     kernels = init.callback(SparseKernels)
@@ -103,7 +104,7 @@ def evaluation_engine(
             config, init.model.max_position_embeddings, device, processes
         ),
         room=room,
-        module=distribute(model, device, compiled=_compiled(init, device)),
+        module=distribute(model, device, compiled=_compiled(init, device), by_layer=_varies(init)),
         processes=processes,
         fp8=init.fp8,
     )
@@ -126,6 +127,12 @@ def _micro_batch(
 
 def _compiled(init: InitConfig, device: torch.device) -> bool:
     return use_compiler(init.backend.compile, device, speaks=started_processes().first)
+
+
+def _varies(init: InitConfig) -> bool:
+    """Whether batches have many lengths. Programs are then made for several, and a fine-tuning may
+    be shorter than the making of programs of the whole model."""
+    return init.callback(GroupByLength) is not None
 
 
 def _autocast(init: InitConfig, device: torch.device) -> torch.dtype | None:
