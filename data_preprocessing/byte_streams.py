@@ -77,17 +77,21 @@ def open_bytes(path: Path) -> BinaryIO | GzipReader:
 def encoding_of(head: bytes) -> str:
     """Return the encoding that a byte-order mark or an XML declaration in `head` names.
 
-    UTF-8 where nothing does, or where Python does not know the name.
+    UTF-16 is also known by the zero beside the first `<`. UTF-8 where nothing else is known: no
+    name, one that Python does not know, or UTF-16's in bytes that are not (it was converted).
     """
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
+    if head.startswith((b"<\0", b"\0<")):
+        return "utf-16-le" if head.startswith(b"<") else "utf-16-be"
     if head.startswith(codecs.BOM_UTF8):
         return "utf-8-sig"
     declared = _DECLARED_ENCODING.match(head[:1024])
     try:
-        return codecs.lookup(declared[1].decode()).name if declared else "utf-8"
+        name = codecs.lookup(declared[1].decode()).name if declared else "utf-8"
     except LookupError:
         return "utf-8"
+    return "utf-8" if name.startswith(("utf-16", "utf-32")) else name
 
 
 def to_utf8(data: bytes) -> bytes:

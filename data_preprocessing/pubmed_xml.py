@@ -2,8 +2,8 @@
 
 What is kept, for each citation: the title (the translated one without its brackets, the
 vernacular one only if there is no other) and the first `Abstract`, one paragraph per
-`AbstractText` with its label. `OtherAbstract` (translations, plain-language summaries) and
-`CopyrightInformation` are not part of the text.
+`AbstractText` with its label, and text beside those. `OtherAbstract` (translations, plain-language
+summaries) and `CopyrightInformation` are not part of the text.
 """
 
 import re
@@ -15,8 +15,8 @@ from typing import Any
 
 from data_preprocessing import entities
 from data_preprocessing.byte_streams import head_of, root_element, utf8_chunks
-from data_preprocessing.formulas import math_text
-from data_preprocessing.inline_text import collapse, first_child, local_name, superscript
+from data_preprocessing.inline_text import collapse, first_child
+from data_preprocessing.pubmed_text import abstract_text, title_text
 from data_preprocessing.records import PUBMED_ABSTRACT, RETRACTED, Deletion, Record
 from data_preprocessing.xml_reading import DamagedRecord, ReadLog, RecordSplitter, parse_record
 from modelzoo_mediswift.errors import UserError
@@ -34,9 +34,6 @@ RECORD_NAMES = {
 
 # Some withdrawn articles carry only this link to the notice.
 _RETRACTION = "RetractionIn"
-_TRUNCATED = re.compile(r"\s*\(\s*ABSTRACT TRUNCATED(?: AT \d+ WORDS)?\s*\)\s*$", re.IGNORECASE)
-# What NLM writes where a title is missing.
-_NO_TITLE = frozenset(("not available", "in process citation", "no title available", "untitled"))
 _PMCID = re.compile(r"\s*(?:PMC)?(\d{1,18})(?:\.\d+)?\s*$", re.IGNORECASE)
 _YEAR = re.compile(r"\b(1[6-9]|20)\d\d\b")
 
@@ -132,7 +129,7 @@ class _Citation:
 
     def record(self, counts: Counter[str]) -> Record:
         """Return the record, whose pmid is None if the citation has none."""
-        text = _abstract_text(self.abstracts[0], counts) if self.abstracts else ""
+        text = abstract_text(self.abstracts[0], counts) if self.abstracts else ""
         counts["extra_abstract_unused"] += max(0, len(self.abstracts) - 1)
         counts["other_abstract_unused"] += self.other_abstracts
         counts["without_abstract"] += not text
@@ -141,7 +138,7 @@ class _Citation:
             pmid=None if self.pmid is None else _number(self.pmid.text),
             pmcid=self.pmcid,
             version=1 if self.pmid is None else _number(self.pmid.get("Version"), 9) or 1,
-            title=next(filter(None, map(_title_text, self.titles)), ""),
+            title=next(filter(None, map(title_text, self.titles)), ""),
             text=text,
             source=PUBMED_ABSTRACT,
             year=next(filter(None, map(_year, self.dates)), None),
@@ -235,72 +232,6 @@ def _read_book(element: Any) -> _Citation:
     ]
     found.types = [collapse(item.text or "") for item in document.iterchildren("PublicationType")]
     return found
-
-
-def _abstract_text(abstract: Any, counts: Counter[str]) -> str:
-    paragraphs = []
-    labelled = False
-    for part in abstract.iterchildren("AbstractText"):
-        text = _plain_text(part)
-        if not text:
-            continue
-        label = collapse(part.get("Label") or "").rstrip(":").rstrip()
-        if label and label.upper() != "UNLABELLED":
-            labelled = True
-            if not text.upper().startswith(label.upper() + ":"):
-                text = f"{label}: {text}"
-        paragraphs.append(text)
-    if labelled:
-        counts["structured_abstract"] += 1
-    if paragraphs and paragraphs[-1].endswith(")") and _TRUNCATED.search(paragraphs[-1]):
-        counts["truncated_abstract"] += 1
-        paragraphs[-1] = _TRUNCATED.sub("", paragraphs[-1])
-    return "\n".join(filter(None, paragraphs))
-
-
-def _plain_text(element: Any) -> str:
-    """Return the text of an element with inline markup: styles, sub- and superscripts, MathML."""
-    if len(element) == 0:
-        return collapse(element.text or "")
-    pieces: list[str] = []
-    _gather(element, pieces)
-    return collapse("".join(pieces))
-
-
-def _gather(element: Any, pieces: list[str]) -> None:
-    pieces.append(element.text or "")
-    for child in element:
-        name = local_name(child)
-        if name == "math":
-            pieces.append(math_text(child))
-        elif name == "sup":
-            inner: list[str] = []
-            _gather(child, inner)
-            pieces.append(superscript(pieces, "".join(inner)))
-        elif name in ("br", "break"):
-            pieces.append(" ")
-        else:
-            _gather(child, pieces)
-        pieces.append(child.tail or "")
-
-
-def _title_text(element: Any) -> str:
-    title = _without_brackets(_plain_text(element))
-    return "" if title.rstrip(".").lower() in _NO_TITLE else title
-
-
-def _without_brackets(title: str) -> str:
-    """Return "Title." for "[Title.]" or "[Title].", NLM's mark of a translated title."""
-    inside = title.removesuffix(".")
-    if not (inside.startswith("[") and inside.endswith("]")):
-        return title
-    depth = 0
-    for position, character in enumerate(inside):
-        depth += (character == "[") - (character == "]")
-        if depth == 0 and position < len(inside) - 1:
-            return title  # "[3H]dopamine ... [abstract]": two brackets, not one around all
-    inner = inside[1:-1].strip()
-    return inner if not inner or inner[-1] in ".?!" else inner + "."
 
 
 def _field(element: Any, name: str) -> str:

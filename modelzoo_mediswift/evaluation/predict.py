@@ -49,6 +49,23 @@ class Text:
     eos_id: int
 
 
+@dataclass(frozen=True)
+class _Choices:
+    """What a task can be answered with, as tokens."""
+
+    named: dict[tuple[int, ...], str]
+    """Each answer's tokens, and the answer. The closing end-of-text is part of them: without it
+    "no" would also begin "none"."""
+    exclusive: bool
+    """Whether they are labels of which one is right, whose likelihoods compare."""
+    room: int
+    """Tokens that an answer can take, without the closing one."""
+
+    @property
+    def targets(self) -> list[list[int]]:
+        return [list(tokens) for tokens in self.named]
+
+
 def answer(
     model: GPT3,
     task: Task,
@@ -63,66 +80,81 @@ def answer(
     The soft prompt is the model's own; a model without one gets source and target alone. Every
     source is cut so that the longest target fits, so all labels see the same source.
     """
-    labels = task.labels if task.exclusive else ()
-    possible = {
-        # The closing end-of-text is part of a target: without it "no" would also begin "none".
-        (*text.encode(task.target_text(label)), text.eos_id): label
-        for label in (labels or task.answers())
-    }
-    targets = [list(tokens) for tokens in possible] if labels else []
-    trie = make_trie(possible) if possible and not labels else None
-    longest = (*text.encode(task.longest_target()), text.eos_id)
-    room = max(map(len, [*possible, longest])) - 1 + task.free_tokens
-    layouts = {
-        example.id: layout_example(
-            text.encode(example.source),
-            [],
-            model.num_virtual_tokens,
-            model.vocab_size,
-            text.eos_id,
-            model.max_position_embeddings,
-            target_room=room,
-            prompt_position=prompt_position,
+    choices = _choices(task, text)
+    questions = [
+        (
+            example,
+            layout_example(
+                text.encode(example.source),
+                [],
+                model.num_virtual_tokens,
+                model.vocab_size,
+                text.eos_id,
+                model.max_position_embeddings,
+                target_room=choices.room,
+                prompt_position=prompt_position,
+            ),
         )
         for example in examples
-    }
-    ordered = sorted(examples, key=lambda e: layouts[e.id].loss_start, reverse=True)
-    for start in range(0, len(ordered), batch_size):
-        batch = ordered[start : start + batch_size]
-        found = [layouts[example.id] for example in batch]
-        prefix = read_prefix(model, [layout.tokens[: layout.loss_start] for layout in found])
-        scores: list[list[float]] = [[] for _ in batch]
+    ]
+    questions.sort(key=lambda question: question[1].loss_start, reverse=True)
+    trie = make_trie(choices.named) if choices.named and not choices.exclusive else None
+    for start in range(0, len(questions), batch_size):
+        batch = questions[start : start + batch_size]
+        prefix = read_prefix(model, [layout.tokens[: layout.loss_start] for _, layout in batch])
+        scores: list[dict[str, float]] = [{} for _ in batch]
         drafts: list[list[int] | None] = [None for _ in batch]
-        if targets:
-            likelihoods, greedily = score_continuations(model, prefix, targets)
-            scores = likelihoods.tolist()
-            if beams == 1:
-                # A target of which every token was the most likely is what greedy decoding gives.
-                drafts = [
-                    targets[row.index(True)][:-1] if any(row) else None for row in greedily.tolist()
-                ]
-        rows = _generate(model, prefix, drafts, room + 1, text.eos_id, beams)
+        if choices.exclusive:
+            scores, drafts = _score(model, prefix, choices)
+        rows = _generate(model, prefix, drafts, choices.room + 1, text.eos_id, beams)
         held: list[str | None] = [None for _ in batch]
         if trie is not None:
-            # Where greedy decoding kept to the answers by itself, it is not run again.
-            drafts = [
-                row if beams == 1 and holds(trie, [*row, text.eos_id]) else None for row in rows
-            ]
-            answers = _fill(prefix, drafts, lambda some: _within(model, some, trie))
-            held = [possible[(*row, text.eos_id)] for row in answers]
-        for example, layout, values, row, label in zip(
-            batch, found, scores, rows, held, strict=True
-        ):
+            held = _hold(model, prefix, trie, choices, rows, text.eos_id, beams)
+        for (example, layout), values, row, label in zip(batch, scores, rows, held, strict=True):
             generated = text.decode(row)
+            parsed = task.parse(generated)
             yield Answer(
-                example.id,
-                example.label,
-                dict(zip(labels, values, strict=True)),
-                generated,
-                task.parse(generated),
-                label,
-                layout.num_cut,
+                example.id, example.label, values, generated, parsed, label, layout.num_cut
             )
+
+
+def _choices(task: Task, text: Text) -> _Choices:
+    labels = task.labels if task.exclusive else ()
+    named = {
+        (*text.encode(task.target_text(name)), text.eos_id): name
+        for name in labels or task.answers()
+    }
+    longest = (*text.encode(task.longest_target()), text.eos_id)
+    room = max(map(len, [*named, longest])) - 1 + task.free_tokens
+    return _Choices(named, bool(labels), room)
+
+
+def _score(
+    model: GPT3, prefix: Prefix, choices: _Choices
+) -> tuple[list[dict[str, float]], list[list[int] | None]]:
+    """Each row's log-likelihood of every label, and what greedy decoding gives where that is
+    known: a target of which every token was the most likely."""
+    targets, names = choices.targets, choices.named.values()
+    likelihoods, greedily = score_continuations(model, prefix, targets)
+    scores = [dict(zip(names, values, strict=True)) for values in likelihoods.tolist()]
+    drafts = [targets[row.index(True)][:-1] if any(row) else None for row in greedily.tolist()]
+    return scores, drafts
+
+
+def _hold(
+    model: GPT3,
+    prefix: Prefix,
+    trie: Trie,
+    choices: _Choices,
+    rows: Sequence[list[int]],
+    eos_id: int,
+    beams: int,
+) -> list[str | None]:
+    """The answer of each row when decoding keeps to the choices; where greedy decoding did so by
+    itself, it is not run again."""
+    drafts = [row if beams == 1 and holds(trie, [*row, eos_id]) else None for row in rows]
+    answers = _fill(prefix, drafts, lambda some: _within(model, some, trie))
+    return [choices.named[(*row, eos_id)] for row in answers]
 
 
 def _generate(
@@ -133,12 +165,10 @@ def _generate(
     eos_id: int,
     beams: int,
 ) -> list[list[int]]:
-    """Generated tokens of each row, for the rows that are not known already."""
+    """Generated tokens of each row; the drafts are greedy decoding's, where they are known."""
     if beams == 1:
         return _fill(prefix, drafts, lambda some: greedy(model, some, max_new_tokens, eos_id))
-    return _fill(
-        prefix, drafts, lambda some: beam_search(model, some, beams, max_new_tokens, eos_id)
-    )
+    return beam_search(model, prefix, beams, max_new_tokens, eos_id)
 
 
 def _within(model: GPT3, prefix: Prefix, trie: Trie) -> list[list[int]]:

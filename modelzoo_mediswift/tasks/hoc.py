@@ -6,31 +6,22 @@ sentence-level task (`hoc_sentence`), and scores of the two do not compare.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.tasks.base import SPLITS, Example
+from modelzoo_mediswift.tasks.hallmarks import (
+    HALLMARKS,
+    HallmarkTask,
+    read_text,
+    refuse_same_file,
+)
 from modelzoo_mediswift.tasks.multilabel import MultiLabelScores, multilabel_scores
 
-HALLMARKS = (  # the digits 0 to 9 of the files, in this order
-    "activating invasion and metastasis",
-    "avoiding immune destruction",
-    "cellular energetics",
-    "enabling replicative immortality",
-    "evading growth suppressors",
-    "genomic instability and mutation",
-    "inducing angiogenesis",
-    "resisting cell death",
-    "sustaining proliferative signaling",
-    "tumor promoting inflammation",
-)
 NONE = "none"
 """Stands for no hallmark at all, which no document of the paper's 1,580 has."""
-ROOM_LABELS = 5
-"""Labels that a generated target has room for; no document has more."""
 
 FILES = {"train": "train", "validation": "dev", "test": "test"}
 HEADER = ("labels", "sentence", "index")
@@ -46,24 +37,13 @@ class Document:
     """In the order of `HALLMARKS`."""
 
 
-class HocDocuments:
+class HocDocuments(HallmarkTask):
     """HoC at document level with BioGPT's wording of the target (Luo et al. 2022, section 4.4)."""
 
     name = "hoc"
     labels: tuple[str, ...] = HALLMARKS
-    exclusive = False
-    num_virtual_tokens = 1
-    free_tokens = 0
-
-    def __init__(
-        self,
-        *,
-        source_form: str = "{text} ",
-        target_form: str = "the type of this document is {label}.",
-    ) -> None:
-        """`{label}` becomes the labels joined by `|`, always in the order of `labels`."""
-        self.source_form, self.target_form = source_form, target_form
-        self._parser = LabelParser(target_form, (*HALLMARKS, NONE))
+    nothing = NONE
+    room_labels = 5  # no document has more
 
     def available(self, path: Path) -> tuple[str, ...]:
         """The splits whose list or file is there."""
@@ -89,22 +69,10 @@ class HocDocuments:
         text = " ".join(document.text.split())
         return Example(pmid, self.source_form.format(text=text), self.target_text(label), label)
 
-    def target_text(self, label: str) -> str:
-        """The target for one or more labels joined by `|`."""
-        return self.target_form.format(label=label)
-
-    def longest_target(self) -> str:
-        longest = sorted(HALLMARKS, key=len, reverse=True)[:ROOM_LABELS]
-        return self.target_text("|".join(longest))
-
-    def answers(self) -> tuple[str, ...]:
-        """All sets of up to `ROOM_LABELS` hallmarks, and none."""
-        return (*label_sets(HALLMARKS, ROOM_LABELS), NONE)
-
     def parse(self, generated: str) -> str | None:
         """The labels in a generated target, joined by `|` in the fixed order; names that are not
         labels are passed over, and if there is no other, None."""
-        found = self._parser.labels(generated)
+        found = self.said(generated)
         if found is None:
             return None
         return "|".join(label for label in found if label != NONE) or NONE
@@ -114,31 +82,6 @@ class HocDocuments:
     ) -> MultiLabelScores:
         """Micro-F1 over documents x 10 labels, and BLUE's example-based F1."""
         return multilabel_scores(predictions, gold, HALLMARKS, empty=NONE)
-
-
-def label_sets(labels: Sequence[str], most: int) -> tuple[str, ...]:
-    """All sets of 1 to `most` labels, each in the order of `labels` and joined by `|`."""
-    return tuple(
-        "|".join(chosen) for size in range(1, most + 1) for chosen in combinations(labels, size)
-    )
-
-
-class LabelParser:
-    """Reads `a|b` off a generated sentence that says it as `target_form` does."""
-
-    def __init__(self, target_form: str, labels: Iterable[str]) -> None:
-        before, found, _ = target_form.partition("{label}")
-        if not found:
-            raise UserError(f"target_form has no {{label}} in it: {target_form!r}")
-        self._labels = tuple(labels)
-        lead_in = r"\s+".join(map(re.escape, before.split()[-2:]))
-        self._answer = re.compile(rf"{lead_in}\s*([^.]+)", re.IGNORECASE)
-
-    def labels(self, generated: str) -> tuple[str, ...] | None:
-        """The known labels in the first such sentence, in their fixed order; None if none."""
-        found = self._answer.search(generated)
-        said = {" ".join(name.lower().split()) for name in found[1].split("|")} if found else set()
-        return tuple(label for label in self._labels if label in said) or None
 
 
 def read_documents(path: Path, splits: Iterable[str]) -> dict[str, dict[str, Document]]:
@@ -164,17 +107,6 @@ def read_documents(path: Path, splits: Iterable[str]) -> dict[str, dict[str, Doc
     return found
 
 
-def refuse_same_file(files: Mapping[str, Path]) -> None:
-    """Raises UserError if validation and test hold the same bytes: nothing could be chosen on the
-    one without choosing on the other."""
-    one, other = files.get("validation"), files.get("test")
-    if one and other and one.read_bytes() == other.read_bytes():
-        raise UserError(
-            f"{one}: the same as {other.name}, so there is nothing to choose a model on; remove "
-            f"{one.name} to have {files['train'].name} divided where the task can, or give another"
-        )
-
-
 def _lists(name: str) -> tuple[str, ...]:
     return f"{name}_pmid.tsv", f"{name}_pmid.txt"
 
@@ -190,7 +122,7 @@ def _by_lists(path: Path, lists: Mapping[str, Path]) -> dict[str, dict[str, Docu
                 everything[pmid] = document
     found = {}
     for split, file in lists.items():
-        pmids = _text(file).split()
+        pmids = read_text(file).split()
         if len(set(pmids)) < len(pmids):
             twice = next(pmid for i, pmid in enumerate(pmids) if pmid in pmids[:i])
             raise UserError(f"{file}: {twice} is in it twice")
@@ -207,7 +139,7 @@ def _by_lists(path: Path, lists: Mapping[str, Path]) -> dict[str, dict[str, Docu
 def _read_tsv(file: Path) -> dict[str, Document]:
     """Documents of a file of sentences. Quotation marks are text: there is no quoting in it."""
     sentences: dict[str, dict[int, tuple[str, set[int]]]] = {}
-    for number, line in enumerate(_text(file).split("\n"), start=1):
+    for number, line in enumerate(read_text(file).split("\n"), start=1):
         fields = line.rstrip("\r").split("\t")
         if fields == [""] or (number == 1 and tuple(fields) == HEADER):
             continue
@@ -248,12 +180,3 @@ def _digits(marks: str, where: str) -> set[int]:
     if any(mark not in ("0", "1") for _, _, mark in pairs):
         raise UserError(f"{where}: expected each label to be _0 or _1, got {marks!r}")
     return {int(digit) for digit, _, mark in pairs if mark == "1"}
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8-sig")  # a byte-order mark is no text
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{file}: not UTF-8 ({error})") from None

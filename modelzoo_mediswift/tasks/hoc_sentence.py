@@ -9,34 +9,28 @@ from pathlib import Path
 
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.tasks.base import SPLITS, Example
-from modelzoo_mediswift.tasks.hoc import HALLMARKS, LabelParser, label_sets, refuse_same_file
+from modelzoo_mediswift.tasks.hallmarks import (
+    HALLMARKS,
+    HallmarkTask,
+    read_text,
+    refuse_same_file,
+)
 from modelzoo_mediswift.tasks.multilabel import MultiLabelScores, multilabel_scores
 
 EMPTY = "empty"
 LABELS = (*HALLMARKS, EMPTY)
 FILES = {"train": "train.tsv", "validation": "valid.tsv", "test": "test.tsv"}
-ROOM_LABELS = 4
 VALIDATION_EVERY = 10
 """Without valid.tsv, every tenth sentence of train.tsv validates."""
 
 
-class HocSentences:
+class HocSentences(HallmarkTask):
     """HoC at sentence level; the released valid.tsv is the test file, and is refused as such."""
 
     name = "hoc_sentence"
     labels: tuple[str, ...] = LABELS
-    exclusive = False
-    num_virtual_tokens = 1
-    free_tokens = 0
-
-    def __init__(
-        self,
-        *,
-        source_form: str = "{text} ",
-        target_form: str = "the type of this document is {label}.",
-    ) -> None:
-        self.source_form, self.target_form = source_form, target_form
-        self._parser = LabelParser(target_form, LABELS)
+    nothing = EMPTY
+    room_labels = 4
 
     def available(self, path: Path) -> tuple[str, ...]:
         """The splits that can be had; train.tsv alone gives train and validation."""
@@ -65,12 +59,8 @@ class HocSentences:
         return [s for i, s in enumerate(sentences) if (i % VALIDATION_EVERY == 0) is held_out]
 
     def _read_tsv(self, file: Path) -> list[Example]:
-        try:
-            lines = file.read_text(encoding="utf-8-sig").split("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{file}: cannot be read ({error})") from None
         found = []
-        for number, line in enumerate(lines, start=1):
+        for number, line in enumerate(read_text(file).split("\n"), start=1):
             if not line.strip():
                 continue
             text, _, names = line.rstrip("\r").rpartition("\t")
@@ -90,22 +80,10 @@ class HocSentences:
             raise UserError(f"{file}: no sentences in it")
         return found
 
-    def target_text(self, label: str) -> str:
-        """The target for one or more labels joined by `|`."""
-        return self.target_form.format(label=label)
-
-    def longest_target(self) -> str:
-        longest = sorted(LABELS, key=len, reverse=True)[:ROOM_LABELS]
-        return self.target_text("|".join(longest))
-
-    def answers(self) -> tuple[str, ...]:
-        """All sets of up to `ROOM_LABELS` hallmarks, and `EMPTY`."""
-        return (*label_sets(HALLMARKS, ROOM_LABELS), EMPTY)
-
     def parse(self, generated: str) -> str | None:
         """The labels in a generated target, joined by `|` in the fixed order; None if there are
         none."""
-        found = self._parser.labels(generated)
+        found = self.said(generated)
         return None if found is None else "|".join(found)
 
     def score(

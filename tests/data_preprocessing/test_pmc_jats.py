@@ -172,13 +172,24 @@ def test_encodings_in_an_archive(tmp_path: Path) -> None:
     several = '<?xml version="1.0" encoding="{}"?>' + f"<pmc-articleset>{article(1)}{article(2)}"
     members = {
         f"{encoding}{number}.xml": (document.format(encoding) + end).encode(encoding)
-        for encoding in ("utf-8", "utf-16", "latin-1")
+        for encoding in ("utf-8", "utf-16", "latin-1", "utf-16-le", "utf-16-be")
         for number, (document, end) in enumerate([(declared, ""), (several, "</pmc-articleset>")])
     }
     log = ReadLog()
     texts = [r.text for r in read_jats_tar(make_tar(tmp_path / "a.tar.gz", members), log)]
-    assert texts[0::3] == ["Café"] * 3
-    assert (len(texts), log.problems) == (9, [])
+    assert texts[0::3] == ["Café"] * 5
+    assert (len(texts), log.problems) == (15, [])
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "UTF-16LE", "utf-32", "no-such"])
+def test_a_declaration_that_stayed_when_the_file_was_converted(
+    tmp_path: Path, encoding: str
+) -> None:
+    document = f'<?xml version="1.0" encoding="{encoding}"?>' + article(body="<p>Café</p>")
+    log = ReadLog()
+    path = make_tar(tmp_path / "a.tar.gz", {"a.xml": document.encode()})
+    assert [r.text for r in read_jats_tar(path, log)] == ["Café"]
+    assert log.problems == []
 
 
 def test_unsafe_members_are_skipped_and_nothing_is_extracted(tmp_path: Path) -> None:

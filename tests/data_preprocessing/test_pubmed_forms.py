@@ -41,7 +41,7 @@ def test_forms_of_the_file(tmp_path: Path, document: str) -> None:
     assert not log.problems
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "cp1252"])
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "utf-16-le", "utf-16-be", "cp1252"])
 def test_other_encodings(tmp_path: Path, encoding: str) -> None:
     document = f'<?xml version="1.0" encoding="{encoding}"?>' + citation(1, article=title("Café é"))
     (record,), _ = read(tmp_path, document.encode(encoding))

@@ -65,6 +65,30 @@ def test_structured_abstract_keeps_its_labels(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("Frogs\n  sing.", "Frogs sing."),
+        ("<i>Rana</i> sings at <sub>low</sub> heights.", "Rana sings at low heights."),
+        (
+            "Before. <AbstractText Label='AIM'>To hear.</AbstractText> Be<b>tween</b>."
+            "<AbstractText>Inside.</AbstractText><CopyrightInformation>(c) Nobody."
+            "</CopyrightInformation> After.",
+            "Before.\nAIM: To hear.\nBetween.\nInside.\nAfter.",
+        ),
+    ],
+)
+def test_text_beside_the_elements_for_it_is_kept(tmp_path: Path, content: str, text: str) -> None:
+    document = article_set(citation(article=f"<Abstract>{content}</Abstract>"))
+    (record,), log = read(tmp_path, document)
+    assert record.text == text
+    assert log.counts["loose_abstract_text"] == 1
+    document = article_set(citation(article="<Abstract>\n <CopyrightInformation>(c)"
+                                            "</CopyrightInformation>\n</Abstract>"))  # fmt: skip
+    (record,), log = read(tmp_path, document)
+    assert (record.text, log.counts["loose_abstract_text"]) == ("", 0)
+
+
 def test_only_the_first_abstract_is_the_text(tmp_path: Path) -> None:
     document = article_set(
         citation(

@@ -7,7 +7,8 @@ from data_preprocessing.bpe import load_tokenizer, save_tokenizer, train_tokeniz
 from data_preprocessing.finetune import finetune_task
 from data_preprocessing.sample import write_sample
 from modelzoo_mediswift.errors import UserError
-from modelzoo_mediswift.tasks.hoc import HALLMARKS, HocDocuments
+from modelzoo_mediswift.tasks.hallmarks import HALLMARKS
+from modelzoo_mediswift.tasks.hoc import HocDocuments
 from modelzoo_mediswift.tasks.hoc_sentence import HocSentences
 from modelzoo_mediswift.tasks.registry import TASKS, make_task
 

@@ -9,7 +9,8 @@ import random
 
 import pytest
 
-from modelzoo_mediswift.tasks.hoc import HALLMARKS, NONE, HocDocuments
+from modelzoo_mediswift.tasks.hallmarks import HALLMARKS
+from modelzoo_mediswift.tasks.hoc import NONE, HocDocuments
 from modelzoo_mediswift.tasks.official import UNPARSED, blue_table, predictions_json
 from modelzoo_mediswift.tasks.pubmedqa import PubMedQA
 
