@@ -95,6 +95,7 @@ def test_nothing_counts():
 
 
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated")  # PyTorch's compiler does it
+@pytest.mark.filterwarnings("ignore:The .grad attribute")
 @pytest.mark.parametrize("chosen", [False, True])
 @pytest.mark.parametrize("layers", [False, True])
 def test_the_parts_compile_without_graph_breaks(chosen, layers, monkeypatch):
