@@ -83,6 +83,8 @@ def training_engine(
         update,
         autocast=autocast,
         micro_batch_size=_micro_batch(config, length, device, processes),
+        # Several processes halve together or not at all.
+        guessed=init.micro_batch_size is None and not processes.many,
         room=room,
         module=module,
         processes=processes,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from modelzoo_mediswift.data.batch import Batch
 from modelzoo_mediswift.engine.base import EngineState, EvalResult, NonFiniteLoss, StepResult
 from modelzoo_mediswift.engine.host_memory import Room, rows_at_once
-from modelzoo_mediswift.engine.out_of_memory import named_out_of_memory
+from modelzoo_mediswift.engine.out_of_memory import OutOfMemory, halved, named_out_of_memory
 from modelzoo_mediswift.engine.parallel import accumulating, all_laid_out_as, distribute, whole
 from modelzoo_mediswift.engine.processes import ALONE, Processes
 from modelzoo_mediswift.engine.sparse_layers import SparseLayers
@@ -56,6 +56,7 @@ class TorchEngine:
         *,
         autocast: torch.dtype | None = None,
         micro_batch_size: int | None = None,
+        guessed: bool = False,
         room: Room | None = None,
         module: nn.Module | None = None,
         processes: Processes = ALONE,
@@ -65,7 +66,8 @@ class TorchEngine:
         """`module` is what `parallel.distribute` made of the model; None: the model alone. `fp8`
         is the recipe that `use_fp8` was called with, to be told in the description.
 
-        Without `micro_batch_size`, a batch is cut so that its parts fit the `room`.
+        A `micro_batch_size` that is `guessed` is halved where training runs out of memory.
+        Without one, a batch is cut so that its parts fit the `room`.
         """
         self.model = model
         self.module = distribute(model, device) if module is None else module
@@ -74,6 +76,7 @@ class TorchEngine:
         self.update = update
         self.autocast = autocast
         self.micro_batch_size = micro_batch_size
+        self.guessed = guessed
         self.room = room or Room()
         self.sparse_layers = sparse_layers
         self.fp8 = fp8
@@ -153,8 +156,7 @@ class TorchEngine:
             if self.sparse_layers is not None:
                 self.sparse_layers.before_step(step + 1)
             learning_rate = self.update.schedule(step)
-            with named_out_of_memory(self.device, self.micro_batch_size):
-                loss, grad_norm, n_tokens, first = self._gradients(iterator, step + 1)
+            loss, grad_norm, n_tokens, first = self._fitting_gradients(iterator, step + 1)
             worst = worst + loss * 0 + grad_norm * 0
             read = not self.waits or (step + 1) % log_every == 0 or step + 1 == stop
             if read:
@@ -190,7 +192,25 @@ class TorchEngine:
                 f"one just before was not finite (batch starts at sample {first} of the data order)"
             )
 
-    def _gradients(self, batches: Iterator[Batch], step: int) -> tuple[Tensor, Tensor, int, int]:
+    def _fitting_gradients(
+        self, batches: Iterator[Batch], step: int
+    ) -> tuple[Tensor, Tensor, int, int]:
+        """`_gradients` of the next batches, in micro-batches that fit if their size was guessed."""
+        assert self.update is not None
+        taken = [next(batches) for _ in range(self.update.grad_accum_steps)]
+        while True:
+            size = self.micro_batch_size
+            try:
+                with named_out_of_memory(self.device, size):
+                    return self._gradients(taken, step)
+            except OutOfMemory:
+                if not self.guessed or size is None or size == 1:
+                    raise
+            # Only here the memory that the traceback held is free.
+            self.update.optimizer.zero_grad()
+            self.micro_batch_size = halved(size, self.device)
+
+    def _gradients(self, batches: Iterable[Batch], step: int) -> tuple[Tensor, Tensor, int, int]:
         """Accumulate one step's gradients, masked and clipped: loss, norm, tokens, position.
 
         `step` counts from 1.
@@ -199,8 +219,7 @@ class TorchEngine:
         assert update is not None
         total = torch.zeros((), device=self.device)
         n_tokens, first = 0, 0
-        for i in range(update.grad_accum_steps):
-            batch = next(batches)
+        for i, batch in enumerate(batches):
             first = batch.first_position if i == 0 else first
             # The mean over the tokens that count, in all processes; a batch without any has
             # loss zero.
