@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from modelzoo_mediswift.data.batch import Batch
 from modelzoo_mediswift.engine.base import EngineState, EvalResult, NonFiniteLoss, StepResult
-from modelzoo_mediswift.engine.host_memory import Room, rows_at_once
 from modelzoo_mediswift.engine.out_of_memory import OutOfMemory, halved, named_out_of_memory
 from modelzoo_mediswift.engine.parallel import accumulating, all_laid_out_as, distribute, whole
 from modelzoo_mediswift.engine.processes import ALONE, Processes
@@ -57,7 +56,6 @@ class TorchEngine:
         autocast: torch.dtype | None = None,
         micro_batch_size: int | None = None,
         guessed: bool = False,
-        room: Room | None = None,
         module: nn.Module | None = None,
         processes: Processes = ALONE,
         sparse_layers: SparseLayers | None = None,
@@ -67,7 +65,6 @@ class TorchEngine:
         is the recipe that `use_fp8` was called with, to be told in the description.
 
         A `micro_batch_size` that is `guessed` is halved where training runs out of memory.
-        Without one, a batch is cut so that its parts fit the `room`.
         """
         self.model = model
         self.module = distribute(model, device) if module is None else module
@@ -77,7 +74,6 @@ class TorchEngine:
         self.autocast = autocast
         self.micro_batch_size = micro_batch_size
         self.guessed = guessed
-        self.room = room or Room()
         self.sparse_layers = sparse_layers
         self.fp8 = fp8
         self.waits = device.type != "cpu"  # for the device, where a value is read
@@ -97,19 +93,12 @@ class TorchEngine:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=self.autocast)
 
-    def _at_once(self, batch: Batch, tokens: int | None) -> int:
-        """Sequences of a micro-batch, with no more than so many tokens if possible."""
-        rows, length = batch.input_ids.shape
-        if self.processes.many:  # which cut their batches alike, however long each one's are
-            length = self.model.max_position_embeddings
-        return self.micro_batch_size or rows_at_once(rows, length, tokens)
-
-    def _pieces(self, batch: Batch, size: int) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-        """Micro-batches of `size` sequences on the device: ids, targets, flat positions of the
-        targets (None: all).
+    def _pieces(self, batch: Batch) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+        """Micro-batches on the device: ids, targets, flat positions of the targets (None: all).
 
         What is computed from the loss mask is computed on the host, before the copy.
         """
+        size = self.micro_batch_size or len(batch.input_ids)
         for ids, labels, mask in zip(
             batch.input_ids.split(size),
             batch.labels.split(size),
@@ -228,7 +217,7 @@ class TorchEngine:
             )
             n_tokens += fed
             divisor = update.grad_accum_steps * max(counted, 1)
-            pieces = list(self._pieces(batch, self._at_once(batch, self.room.training)))
+            pieces = list(self._pieces(batch))
             for k, (ids, targets, positions) in enumerate(pieces, 1):
                 last = i + 1 == update.grad_accum_steps and k == len(pieces)
                 with accumulating(self.module, last):
@@ -256,8 +245,7 @@ class TorchEngine:
         n_tokens = 0
         for batch in batches:
             n_tokens += int(batch.loss_mask.sum())
-            size = self._at_once(batch, self.room.evaluation)
-            for ids, targets, positions in self._pieces(batch, size):
+            for ids, targets, positions in self._pieces(batch):
                 with self._autocast(), named_out_of_memory(self.device, self.micro_batch_size):
                     loss, correct = self.module(ids, targets, positions, count_right=True)
                 loss_sum += loss
@@ -278,8 +266,6 @@ class TorchEngine:
         dense = _as_it_is if self.sparse_layers is None else self.sparse_layers.dense
         if self.sparse_layers is not None and self.sparse_layers.choices is not None:
             rng["sparse_kernels"] = self.sparse_layers.choices
-        if self.room.training is not None:
-            rng["tokens_at_once"] = torch.tensor(self.room.training)
         return EngineState(
             model=_on_host(unique_tensors(self.model), dense),
             optimizer=_on_host(optimizer, dense),
@@ -305,11 +291,6 @@ class TorchEngine:
                 raise UserError(f"the checkpoint has no optimizer state {error}") from error
             if self.update.sparsity is not None and "sparsity_seed" in state.rng:
                 self.update.sparsity.seed = int(state.rng["sparsity_seed"])
-        if (
-            "tokens_at_once" in state.rng and self.device.type == "cpu"
-        ):  # the same parts have the same rounding
-            before = int(state.rng["tokens_at_once"])
-            self.room.training = min(before, self.room.training or before)
         self._load_random_state(state.rng)
 
     def _random_state(self) -> dict[str, Tensor]:
