@@ -99,9 +99,11 @@ def prepare(
     return Prepared(engine, batch, plan, micro_batch_size)
 
 
-def planned_micro_batch(config: TrainerConfig, device: torch.device, batch_size: int) -> int:
+def planned_micro_batch(
+    config: TrainerConfig, device: torch.device, batch_size: int, compiled: bool
+) -> int:
     """As many sequences at a time as the plan says that fit a GPU."""
-    memory = make_plan(config, config.init.model.max_position_embeddings).memory
+    memory = make_plan(config, config.init.model.max_position_embeddings, compiled).memory
     if device.type != "cuda" or memory is None:
         return batch_size
     total = torch.cuda.get_device_properties(device).total_memory
@@ -126,7 +128,8 @@ def measure(name: str, arguments: argparse.Namespace) -> float:
         with attention_kernel(arguments.attention):
             return ready, ready.step_seconds(arguments.steps)
 
-    planned = planned_micro_batch(configuration(name, arguments.tiny), device, batch_size)
+    config = configuration(name, arguments.tiny)
+    planned = planned_micro_batch(config, device, batch_size, arguments.compile)
     (ready, seconds), _ = with_the_most_that_fits(planned, measured)
     plan, length = ready.plan, ready.plan.sequence_length
     rate = batch_size * length / seconds
