@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 from machine import machine
-from steps import make_engine, random_batch, with_the_most_that_fits
+from steps import make_engine, random_batch, with_the_most_that_fits, with_weights
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from modelzoo_mediswift.build_model import build_masking, build_model
@@ -82,7 +82,7 @@ def prepare(
     config = configuration(name, tiny)
     init = config.init
     plan = make_plan(config, init.model.max_position_embeddings, compiled)
-    model = build_model(init.model, 0)
+    model = with_weights(build_model(init.model, None))
     if fp8:
         use_fp8(model, fp8, device)
     masking = build_masking(init, model, 0)
