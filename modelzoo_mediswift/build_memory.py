@@ -44,8 +44,9 @@ class _Need:
     state: int
     """What a batch of any size needs."""
     least: int
-    """The same if sparse kernels compress all that they may. At least a checkpoint that is being
-    written, with copies of all that is in it."""
+    """The same if sparse kernels compress all that they may."""
+    saving: int
+    """While a checkpoint is written, with a copy of all that is in it."""
     per_token: int
     kept: float
     """In units of `per_token`, where the C library keeps what is freed."""
@@ -125,12 +126,12 @@ def _training_need(init: InitConfig, length: int, processes: Processes) -> _Need
     held = memory.weights + memory.masks + 2 * _FLOAT * _trained(init)  # with both moments
     gradients = _FLOAT * (_trained(init) + counts.kept_gradients)
     state = (held + gradients) // shared + memory.half_weights + memory.loss
-    least = state
+    least, saving = state, 0
     if init.callback(SparseKernels) is not None and not processes.many:
         least = memory.weights + memory.masks + 3 * _FLOAT * counts.nonzero
     elif init.checkpoint.steps:
-        least = max(state, held // shared + held)
-    return _Need(state, least, memory.activations_per_sequence // length, KEPT_IN_TRAINING)
+        saving = held // shared + held
+    return _Need(state, least, saving, memory.activations_per_sequence // length, KEPT_IN_TRAINING)
 
 
 def _trained(init: InitConfig) -> int:
@@ -151,7 +152,7 @@ def _evaluation_need(init: InitConfig, state: int | None = None) -> _Need:
         one = training_memory(init.model, counts, sequences=1, sequence_length=1, mixed=mixed)
         state = one.weights + one.half_weights + loss_bytes(init.model, LOSS_CHUNK, mixed=mixed)
     per_token = evaluated_bytes_per_token(init.model, mixed=mixed)
-    return _Need(state, state, per_token, KEPT_IN_EVALUATION)
+    return _Need(state, state, 0, per_token, KEPT_IN_EVALUATION)
 
 
 def _mixed(init: InitConfig) -> bool:
@@ -176,9 +177,12 @@ def _limit(need: _Need, rows: int, length: int, available: int) -> int | None:
 
 
 def _require(need: _Need, tokens: int, available: int, processes: Processes) -> None:
-    least = need.least + need.per_token * tokens
+    what, least = "its state", need.least + need.per_token * tokens
+    if need.saving > least:
+        what, least = "its state, copied for a checkpoint,", need.saving
+    elif tokens:
+        what = "its state and one sequence"
     if least > available:
-        what = "its state and one sequence" if tokens else "its state"
         each = " for each process" if processes.many else ""
         raise UserError(
             f"memory: the model with {what} takes {least / _GIB:.1f} GiB, and "

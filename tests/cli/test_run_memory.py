@@ -44,6 +44,11 @@ def sizes(monkeypatch):
     return seen
 
 
+def never_save() -> None:
+    text = Path("sparse.yaml").read_text()
+    Path("sparse.yaml").write_text(text.replace("checkpoint: {steps: 5}", "checkpoint: {steps: 0}"))
+
+
 def train(*flags: str) -> int:
     return main(["CPU", "-p", "sparse.yaml", "--max_steps", "10", *flags])
 
@@ -99,11 +104,25 @@ def test_a_run_that_goes_on_with_more_memory_keeps_its_parts(memory, sizes):
 
 def test_what_fits_nowhere_is_refused_before_anything_is_made(memory, capsys, monkeypatch):
     monkeypatch.setattr(build, "build_model", None)
+    never_save()
     memory(0.5)
     assert train() == 2
     (line,) = said(capsys)
     assert line.startswith("error: memory: the model with its state and one sequence takes ")
     assert not Path("run").exists()
+
+
+def test_a_checkpoint_that_could_not_be_written_is_known_before(memory, capsys, monkeypatch):
+    """State: 16 bytes a parameter; with a copy for the checkpoint 24, and two masks."""
+    text = Path("sparse.yaml").read_text()
+    Path("sparse.yaml").write_text(text.replace("hidden_size: 32", "hidden_size: 64"))
+    plan = make_plan(load_config(Path("sparse.yaml")), 16)
+    saving = 2 * (12 * plan.n_params_total + plan.memory.masks)
+    monkeypatch.setattr(build_memory, "available_memory", lambda: saving - 1)
+    assert train() == 2
+    assert "the model with its state, copied for a checkpoint, takes 0.0 GiB" in said(capsys)[0]
+    monkeypatch.setattr(build_memory, "available_memory", lambda: saving)
+    assert train() == 0
 
 
 def test_a_micro_batch_in_the_file_is_taken_with_a_warning(memory, sizes, capsys):
@@ -116,6 +135,7 @@ def test_a_micro_batch_in_the_file_is_taken_with_a_warning(memory, sizes, capsys
     (line,) = said(capsys)
     assert "for 6 sequences" in line
     assert "a smaller micro_batch_size needs less" in line
+    never_save()
     memory(-1)
     assert train("-o", "less") == 2
     assert "the model with its state takes" in said(capsys)[0]
