@@ -14,7 +14,7 @@ import argparse
 import statistics
 import time
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -81,7 +81,7 @@ def prepare(
     """As run.py would train, `micro_batch_size` sequences at a time."""
     config = configuration(name, tiny)
     init = config.init
-    plan = make_plan(config, init.model.max_position_embeddings)
+    plan = make_plan(config, init.model.max_position_embeddings, compiled)
     model = build_model(init.model, 0)
     if fp8:
         use_fp8(model, fp8, device)
@@ -138,8 +138,8 @@ def measure(name: str, arguments: argparse.Namespace) -> float:
         text += f", MFU {paper:.1%} (paper's FLOPs), {palm:.1%} (PaLM's)"
     if device.type == "cuda" and plan.memory is not None:
         used = torch.cuda.max_memory_allocated()
-        activations = ready.micro_batch_size * plan.memory.activations_per_sequence
-        planned = replace(plan.memory, activations=activations).total
+        accumulates = ready.micro_batch_size < batch_size
+        planned = plan.memory.of(ready.micro_batch_size, accumulates=accumulates).total
         text += f", {used / 2**30:.1f} GiB (plan: {planned / 2**30:.1f})"
         text += f", {ready.micro_batch_size} at a time"
     print(text, flush=True)

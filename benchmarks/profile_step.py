@@ -25,21 +25,24 @@ from modelzoo_mediswift.engine.torch_engine import TorchEngine
 from modelzoo_mediswift.sparsity.filters import SparsityRule
 from modelzoo_mediswift.sparsity.masking import Masking
 
-# The first that matches an operator's or a kernel's name has its time.
+# The first that matches an operator's or a kernel's name, in small letters, has its time.
 KINDS = {
-    "attention": ("*attention*", "*flash*", "*fmha*"),  # of one kernel; products count as such
+    # Of one kernel; products count as such. The last is cuDNN's.
+    "attention": ("*attention*", "*flash*", "*fmha*", "*sdpa*"),
     "optimizer": ("*adam*",),
+    "communication": ("*nccl*",),
     "matrix products": ("*::mm", "*addmm*", "*linear*", "*gemm*", "*cutlass*", "nvjet*", "*::bmm"),
-    "sparse products": ("*SparseFunction*", "*Sparse*"),
+    "sparse products": ("*sparse*",),
     "GELU and LayerNorm": ("*gelu*", "*layer_norm*"),
-    "softmax": ("*softmax*", "*exp*", "*argmax*", "*gather*", "*scatter*", "*amax*"),
-    "masking and clipping": ("*_foreach*", "*norm*"),
-    "copies and casts": ("*copy*", "*cat", "*Memcpy*", "*clone*"),
+    "softmax": ("*softmax*", "*_exp*", "*::exp*", "*argmax*", "*gather*", "*scatter*", "*amax*"),
+    "masking and clipping": ("*_foreach*", "*norm*", "*multi_tensor*", "*mulfunctor*"),
+    "copies and casts": ("*copy*", "*cat", "*memcpy*", "*clone*"),
     "compiled, pointwise": ("triton*",),
 }
 
 
 def kind_of(name: str) -> str:
+    name = name.lower()
     fits = (kind for kind, globs in KINDS.items() if any(fnmatch(name, glob) for glob in globs))
     return next(fits, "other")
 

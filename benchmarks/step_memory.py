@@ -1,14 +1,12 @@
-"""What a step on a CPU takes of memory, beside what `mediswift plan` predicts.
+"""What a training step on a CPU takes of memory, beside what `mediswift plan` predicts.
 
     python benchmarks/step_memory.py [--hidden_size 128 --layers 4 --batch_sizes 64 512 ...]
 
-Every measurement is a process of its own: its largest resident size after two training steps or
-one batch of evaluation, less the one after the imports. `kept`: the C library keeps what is freed,
-as in a run that has room for it; `back`: it gives it back.
+Every measurement is a process of its own: its largest resident size after two steps, less the one
+after the imports. Freed memory is kept, as in a run.
 """
 
 import argparse
-import itertools
 import json
 import subprocess
 import sys
@@ -19,16 +17,9 @@ from machine import machine
 from steps import make_engine, make_model, random_batch
 
 from modelzoo_mediswift.config.model import ModelConfig
-from modelzoo_mediswift.engine.freed_memory import give_back_freed_memory, keep_freed_memory
-from modelzoo_mediswift.plan.memory import (
-    LOSS_CHUNK,
-    evaluated_bytes_per_token,
-    loss_bytes,
-    training_memory,
-)
+from modelzoo_mediswift.engine.freed_memory import keep_freed_memory
+from modelzoo_mediswift.plan.memory import training_memory
 from modelzoo_mediswift.plan.parameters import count_parameters
-
-GIB = 2**30
 
 
 def main() -> None:
@@ -38,38 +29,33 @@ def main() -> None:
     parser.add_argument("--vocab_size", type=int, default=8192)
     parser.add_argument("--sequence_length", type=int, default=512)
     parser.add_argument("--batch_sizes", type=int, nargs="+", default=[64, 256])
-    parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
-        mode, precision, freed, batch = arguments.one
-        (keep_freed_memory if freed == "kept" else give_back_freed_memory)()
-        print(json.dumps(_measure(arguments, mode == "train", precision == "bf16", int(batch))))
+        precision, batch = arguments.one
+        print(json.dumps(measure(arguments, precision == "bf16", int(batch))))
         return
     print(machine())
-    print("                 batch   predicted    measured  measured / predicted")
-    for kind in itertools.product(("train", "eval"), ("fp32", "bf16"), ("kept", "back")):
+    print("      batch   predicted    measured  measured / predicted")
+    for precision in ("fp32", "bf16"):
         for batch in arguments.batch_sizes:
-            command = [sys.executable, *sys.argv, "--one", *kind, str(batch)]
+            command = [sys.executable, *sys.argv, "--one", precision, str(batch)]
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
             predicted, measured = json.loads(done.stdout)
-            sizes = f"{predicted / GIB:8.2f} GiB {measured / GIB:7.2f} GiB"
-            print(f"{' '.join(kind)} {batch:6} {sizes} {measured / predicted:21.2f}", flush=True)
+            sizes = f"{predicted / 2**30:8.2f} GiB {measured / 2**30:7.2f} GiB"
+            print(f"{precision} {batch:6} {sizes} {measured / predicted:21.2f}", flush=True)
 
 
-def _measure(
-    arguments: argparse.Namespace, trains: bool, mixed: bool, batch_size: int
-) -> tuple[int, int]:
+def measure(arguments: argparse.Namespace, mixed: bool, batch_size: int) -> tuple[int, int]:
     """Bytes predicted and measured."""
-    before = _resident("VmRSS")
+    keep_freed_memory()
+    before = resident("VmRSS")
     length, vocab = arguments.sequence_length, arguments.vocab_size
     model = make_model(vocab, arguments.hidden_size, arguments.layers, length)
     engine = make_engine(model, autocast=torch.bfloat16 if mixed else None)
     batch = random_batch(vocab, batch_size, length)
-    if trains:
-        engine.train([batch] * 2, 0, 2, 1, lambda result: True)
-    else:
-        engine.evaluate([batch])
-    measured = _resident("VmHWM") - before
+    engine.train([batch] * 2, 0, 2, 1, lambda result: True)
+    measured = resident("VmHWM") - before
     shape = ModelConfig(
         name="gpt3",
         vocab_size=vocab,
@@ -86,14 +72,10 @@ def _measure(
         sequence_length=length,
         mixed=mixed,
     )
-    if trains:
-        return memory.total, measured
-    passing = evaluated_bytes_per_token(shape, mixed=mixed) * batch_size * length
-    logits = loss_bytes(shape, LOSS_CHUNK, mixed=mixed)
-    return memory.weights + memory.half_weights + logits + passing, measured
+    return memory.of(batch_size, accumulates=False).total, measured
 
 
-def _resident(field: str) -> int:
+def resident(field: str) -> int:
     """A line of this process's status, in bytes."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(field + ":"):

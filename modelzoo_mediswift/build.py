@@ -16,7 +16,6 @@ from modelzoo_mediswift.build_data import (
     validation_passes,
 )
 from modelzoo_mediswift.build_engine import evaluation_engine, meet, training_engine
-from modelzoo_mediswift.build_memory import evaluation_room, training_room
 from modelzoo_mediswift.build_model import build_masking, build_model, train_only
 from modelzoo_mediswift.build_start import find_start, load_for_evaluation
 from modelzoo_mediswift.build_trainer import (
@@ -59,7 +58,6 @@ def build_fit(
     source = open_data(fit.train_dataloader, init.model)
     loader = train_loader(fit.train_dataloader, source, init.model, group_window(init), share)
     validation = validation_passes(fit.val_dataloader, init, share)
-    room = training_room(config, source.max_sequence_length, device, processes)
     start = find_start(config, source, resume=resume, load_states=load_states)
     model = build_model(init.model, seed)
     if init.fp8:
@@ -67,9 +65,7 @@ def build_fit(
     sparsity = build_masking(init, model, seed)
     start.load_weights(init, model, seed)
     train_only(init, model)
-    engine = training_engine(
-        config, model, sparsity, source.max_sequence_length, device, processes, room
-    )
+    engine = training_engine(config, model, sparsity, source.max_sequence_length, device, processes)
     start.restore(engine, loader)
     callbacks: list[Callback] = []
     if start.revived and not init.backend.shard_parameters:  # counted where weights are whole
@@ -89,12 +85,11 @@ def build_validate(
     init = config.init
     loaders = validation_loaders(config, mode)
     processes, device = meet(init, device_name)
-    room = evaluation_room(init, loaders, device, processes)
     model = build_model(init.model, init.seed or 0)
     if init.fp8:
         use_fp8(model, init.fp8, device)
     step = load_for_evaluation(model, path)
-    engine = evaluation_engine(config, model, device, processes, room)
+    engine = evaluation_engine(config, model, device, processes)
     trainer = make_validate_trainer(init, engine, step, processes)
     share = Share(processes.rank, processes.count)
     return trainer, validation_passes(loaders, init, share)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+
 import torch
 
 from modelzoo_mediswift.build_model import build_schedule
-from modelzoo_mediswift.config.callbacks import SparseKernels
+from modelzoo_mediswift.config.callbacks import GroupByLength, SparseKernels
 from modelzoo_mediswift.config.trainer import InitConfig, TrainerConfig
 from modelzoo_mediswift.data.batch import Share
 from modelzoo_mediswift.engine.compiler import use_compiler
 from modelzoo_mediswift.engine.devices import find_device
-from modelzoo_mediswift.engine.host_memory import Room
+from modelzoo_mediswift.engine.freed_memory import keep_freed_memory
+from modelzoo_mediswift.engine.host_memory import available_memory
 from modelzoo_mediswift.engine.parallel import distribute
 from modelzoo_mediswift.engine.precision import autocast_dtype
 from modelzoo_mediswift.engine.processes import Processes, join, started_processes
@@ -19,12 +22,16 @@ from modelzoo_mediswift.engine.torch_engine import TorchEngine, Update
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.model.gpt3 import GPT3
 from modelzoo_mediswift.optim.adamw import AdamW
-from modelzoo_mediswift.plan.memory import fitting_micro_batch
+from modelzoo_mediswift.plan.memory import Memory, fitting_micro_batch
 from modelzoo_mediswift.plan.plan import make_plan
 from modelzoo_mediswift.sparsity.masking import Masking
 
 # Of a GPU's memory; the rest is for the CUDA context, libraries and what the allocator wastes.
 USED_MEMORY = 0.85
+# Of what a host has left. Steps took up to 1.5 of what was predicted (benchmarks/step_memory.py),
+# for the holes between what the C library keeps.
+USED_HOST_MEMORY = 0.65
+_GIB = 2**30
 
 
 def meet(init: InitConfig, device_name: str) -> tuple[Processes, torch.device]:
@@ -36,6 +43,8 @@ def meet(init: InitConfig, device_name: str) -> tuple[Processes, torch.device]:
             "`torchrun --nproc_per_node N run.py ...`"
         )
     device = find_device(device_name, processes.local_rank if processes.many else None)
+    if device.type == "cpu":
+        keep_freed_memory()
     join(processes, device)
     return processes, device
 
@@ -47,7 +56,6 @@ def training_engine(
     length: int,
     device: torch.device,
     processes: Processes,
-    room: Room,
 ) -> TorchEngine:
     """An engine for `model` with its weights; the training sequences have `length` tokens."""
     init, fit = config.init, config.fit
@@ -60,6 +68,7 @@ def training_engine(
         sparsity,
         shard=init.backend.shard_parameters,
         compiled=compiled,
+        by_layer=_varies(init),
     )
     update = _update(init, model, sparsity)
     kernels = init.callback(SparseKernels)
@@ -71,8 +80,7 @@ def training_engine(
             update.optimizer,
             device,
             every_layer=kernels.layers == "all",
-            tokens=room.training
-            or (init.micro_batch_size or fit.train_dataloader.batch_size) * length,
+            tokens=(init.micro_batch_size or fit.train_dataloader.batch_size) * length,
             autocast=autocast,
             alone=not (processes.many or compiled),
         )
@@ -82,7 +90,8 @@ def training_engine(
         update,
         autocast=autocast,
         micro_batch_size=_micro_batch(config, length, device, processes),
-        room=room,
+        # Several processes would have to halve together; a CPU continues to the same bits.
+        guessed=init.micro_batch_size is None and device.type == "cuda" and not processes.many,
         module=module,
         processes=processes,
         sparse_layers=sparse_layers,
@@ -91,7 +100,7 @@ def training_engine(
 
 
 def evaluation_engine(
-    config: TrainerConfig, model: GPT3, device: torch.device, processes: Processes, room: Room
+    config: TrainerConfig, model: GPT3, device: torch.device, processes: Processes
 ) -> TorchEngine:
     """An engine that only evaluates, with a copy of the model in each process."""
     init = config.init
@@ -102,8 +111,7 @@ def evaluation_engine(
         micro_batch_size=_micro_batch(
             config, init.model.max_position_embeddings, device, processes
         ),
-        room=room,
-        module=distribute(model, device, compiled=_compiled(init, device)),
+        module=distribute(model, device, compiled=_compiled(init, device), by_layer=_varies(init)),
         processes=processes,
         fp8=init.fp8,
     )
@@ -112,20 +120,48 @@ def evaluation_engine(
 def _micro_batch(
     config: TrainerConfig, length: int, device: torch.device, processes: Processes
 ) -> int | None:
-    """What the file says; where it says nothing, what should fit a GPU beside the model."""
-    asked = config.init.micro_batch_size
-    if asked is not None or config.fit is None or device.type != "cuda":
-        return asked
-    memory = make_plan(config, length).memory
-    if memory is None:
+    """What the file says; where it says nothing, what should fit beside the model, the same in all
+    processes."""
+    init = config.init
+    if init.micro_batch_size is not None or config.fit is None:
+        return init.micro_batch_size
+    memory = make_plan(config, length, _compiled(init, device)).memory
+    budget = _budget(memory, device, processes) if memory else None
+    if memory is None or budget is None:
         return None
     share = Share(0, processes.count).each(config.fit.train_dataloader.batch_size)
-    total = torch.cuda.get_device_properties(device).total_memory
-    return fitting_micro_batch(memory, share, int(USED_MEMORY * total))
+    several = init.loop.grad_accum_steps > 1 or processes.many
+    fitting = fitting_micro_batch(memory, share, budget, accumulates=several)
+    fitting = processes.least(fitting)
+    takes = memory.of(fitting, accumulates=several or fitting < share).total
+    if processes.first and (fitting < share or takes > budget):
+        print(
+            f"memory: {fitting} of {share} sequences at a time, which take about "
+            f"{takes / _GIB:.1f} GiB; {budget / _GIB:.1f} GiB are to be used",
+            file=sys.stderr,
+        )
+    return fitting
+
+
+def _budget(memory: Memory, device: torch.device, processes: Processes) -> int | None:
+    """Bytes to be used by this process, the model included; None where the system does not tell."""
+    if device.type == "cuda":
+        return int(USED_MEMORY * torch.cuda.get_device_properties(device).total_memory)
+    available = available_memory()
+    if available is None:
+        return None
+    there = memory.weights + memory.masks
+    return int(USED_HOST_MEMORY * (available // processes.local_count + there))
 
 
 def _compiled(init: InitConfig, device: torch.device) -> bool:
     return use_compiler(init.backend.compile, device, speaks=started_processes().first)
+
+
+def _varies(init: InitConfig) -> bool:
+    """Whether batches have many lengths. Programs are then made for several, and a fine-tuning may
+    be shorter than the making of programs of the whole model."""
+    return init.callback(GroupByLength) is not None
 
 
 def _autocast(init: InitConfig, device: torch.device) -> torch.dtype | None:

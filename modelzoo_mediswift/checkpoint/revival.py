@@ -99,6 +99,6 @@ def load_places(model: GPT3, run_dir: Path) -> dict[str, Tensor]:
 def count_moved(tensors: Mapping[str, Tensor], revived: Mapping[str, Tensor]) -> int:
     """How many revived weights are not zero now."""
     return sum(
-        int(torch.count_nonzero(tensors[name][places.to(tensors[name].device)]))
+        int(((tensors[name] != 0) & places.to(tensors[name].device)).sum())
         for name, places in revived.items()
     )

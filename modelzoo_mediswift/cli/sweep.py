@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import time
@@ -56,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         print(markdown(storage.grid, storage.outcomes(), None), end="")
         return 0
-    others = [_start_worker(arguments) for _ in range(arguments.workers - 1)]
+    others = [_start_worker(arguments, number) for number in range(1, arguments.workers)]
     try:
         code = work(sweep, storage, arguments.device)
     finally:
@@ -64,14 +65,19 @@ def run(arguments: argparse.Namespace) -> int:
     return code or next((c for c in codes if c), 0)
 
 
-def _start_worker(arguments: argparse.Namespace) -> subprocess.Popen:
+def _start_worker(arguments: argparse.Namespace, number: int) -> subprocess.Popen:
     door = "import sys; from modelzoo_mediswift.cli.main import main; sys.exit(main())"
     command = [sys.executable, "-c", door, "sweep", str(arguments.file)]
     command += ["--device", arguments.device]
     for flag in ("checkpoint_path", "folder"):
         given = getattr(arguments, flag)
         command += [f"--{flag}", given] if given else []
-    return subprocess.Popen(command)
+    own_gpu = {}
+    if arguments.device == "GPU":
+        from modelzoo_mediswift.engine.devices import gpu_of_worker
+
+        own_gpu = gpu_of_worker(number)
+    return subprocess.Popen(command, env=os.environ | own_gpu)
 
 
 def open_storage(sweep: SweepConfig) -> Storage:

@@ -40,6 +40,14 @@ def find_gpu(number: int | None = None) -> torch.device:
     return device
 
 
+def gpu_of_worker(number: int) -> dict[str, str]:
+    """What the environment must say for worker `number` of this machine, from 0 on, to have a GPU
+    that the others do not use, as far as there are enough. The first one's is PyTorch's default."""
+    visible = os.environ.get(VISIBLE, "")
+    names = visible.split(",") if visible else [str(i) for i in range(torch.cuda.device_count())]
+    return {VISIBLE: names[number % len(names)].strip()} if names else {}
+
+
 def _why_none(warned: list[str]) -> str:
     if torch.version.cuda is None and torch.version.hip is None:
         return f"torch {torch.__version__} is built without CUDA"

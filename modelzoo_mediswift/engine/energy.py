@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 from pathlib import Path
 
@@ -65,25 +66,27 @@ def _file_counter(file: Path) -> Counter:
 
 
 def _gpus() -> list[EnergyMeter]:
-    """The GPU that PyTorch calls current; needs the package nvidia-ml-py."""
+    """The GPU that PyTorch calls current, by the library that comes with NVIDIA's driver."""
+    import torch
+
     try:
-        import pynvml
-        import torch
-
-        pynvml.nvmlInit()
+        nvml = ctypes.CDLL("libnvidia-ml.so.1")
         uuid = str(torch.cuda.get_device_properties(torch.cuda.current_device()).uuid)
-        handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid.removeprefix('GPU-')}")
-
-        def joules() -> float:
-            try:
-                return pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3
-            except pynvml.NVMLError as error:
-                raise RuntimeError(str(error)) from error
-
-        return [EnergyMeter(joules, "NVML")]
-    except (ImportError, AttributeError, RuntimeError):
+    except (OSError, AttributeError, RuntimeError):
         return []
-    except Exception as error:
-        if type(error).__module__.partition(".")[0] == "pynvml":  # no driver, no such counter
-            return []
-        raise
+    name = f"GPU-{uuid.removeprefix('GPU-')}".encode()
+    device = ctypes.c_void_p()
+    if nvml.nvmlInit_v2() or nvml.nvmlDeviceGetHandleByUUID(name, ctypes.byref(device)):
+        return []
+
+    def joules() -> float:
+        millijoules = ctypes.c_ulonglong()
+        error = nvml.nvmlDeviceGetTotalEnergyConsumption(device, ctypes.byref(millijoules))
+        if error:
+            raise RuntimeError(f"NVML error {error}")
+        return millijoules.value / 1e3
+
+    try:
+        return [EnergyMeter(joules, "NVML")]
+    except RuntimeError:  # before Volta, or a part of a GPU (MIG)
+        return []

@@ -1,25 +1,9 @@
-"""The host's memory: how much of it is there, and how many tokens at a time that allows."""
+"""How much memory the host has left."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-
-
-@dataclass
-class Room:
-    """Tokens of one micro-batch; None: as many as there are in a batch."""
-
-    training: int | None = None
-    evaluation: int | None = None
-
-
-def rows_at_once(rows: int, length: int, tokens: int | None) -> int:
-    """The largest divisor of `rows` sequences that are no more than `tokens`, at least 1."""
-    if tokens is None or rows * length <= tokens:
-        return max(rows, 1)
-    return max(n for n in range(1, rows) if rows % n == 0 and (n == 1 or n * length <= tokens))
 
 
 def available_memory(root: Path = Path("/")) -> int | None:

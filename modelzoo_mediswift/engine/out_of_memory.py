@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,6 +12,7 @@ from modelzoo_mediswift.errors import UserError
 
 # What PyTorch's allocator on the CPU says; it has no exception of its own.
 _ON_CPU = "DefaultCPUAllocator"
+_KEY = "callbacks: [ScopedTrainFlags: {{csx.performance.micro_batch_size: {}}}]"
 
 
 class OutOfMemory(UserError):
@@ -30,10 +32,24 @@ def named_out_of_memory(device: torch.device, micro_batch_size: int | None) -> I
         raise OutOfMemory(_advice("the CPU", micro_batch_size)) from error
 
 
+def halved(micro_batch_size: int, device: torch.device) -> int:
+    """Half of a guessed size, with what the old one left behind cleared away."""
+    # PyTorch would make programs for any size, which are slower, once it has seen two.
+    torch.compiler.reset()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    half = micro_batch_size // 2
+    print(
+        f"{device} ran out of memory with {micro_batch_size} sequences at a time; going on with "
+        f"{half} ({_KEY.format(half)} saves the next run this)",
+        file=sys.stderr,
+    )
+    return half
+
+
 def _advice(where: str, micro_batch_size: int | None) -> str:
     now = "the whole batch" if micro_batch_size is None else f"{micro_batch_size} sequences"
     return (
-        f"{where} ran out of memory with {now} at a time; set a smaller "
-        "callbacks: [ScopedTrainFlags: {csx.performance.micro_batch_size: N}], which gives the "
-        "same losses (`mediswift plan` says what a step needs); checkpoints are unharmed"
+        f"{where} ran out of memory with {now} at a time; set a smaller {_KEY.format('N')}, which "
+        "gives the same losses (`mediswift plan` says what a step needs); checkpoints are unharmed"
     )

@@ -30,19 +30,24 @@ def distribute(
     *,
     shard: bool = False,
     compiled: bool = False,
+    by_layer: bool = False,
 ) -> nn.Module:
     """The model on the device with its loss, as all processes compute it together.
 
     With `shard` the model's parameters become shares of themselves, so an optimizer is made
-    after this. `compiled` is the model as one program, or with `shard` each layer, since the
-    weights of a layer are collected right before it. Raises UserError for masks that need whole
-    weights.
+    after this. `compiled` is the model as one program. With `by_layer` it is one for any layer,
+    which takes a fraction of the time to make and somewhat more to run; so it is with `shard`,
+    since the weights of a layer are collected right before it. Raises UserError for masks that
+    need whole weights.
     """
     model.to(device)
     module = LossModule(model)
     if not (shard and processes.many):
         if compiled:
-            module.compile_parts()
+            module.compile_parts(layers=by_layer)
+            # Else PyTorch cuts the program wherever 25 MiB of gradients are done, often within a
+            # layer, to send them during the backward pass.
+            torch._dynamo.config.optimize_ddp = False
         return _copies(module, device) if processes.many else module
     if sparsity is not None and sparsity.dynamic:
         raise UserError(

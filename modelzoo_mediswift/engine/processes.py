@@ -50,6 +50,10 @@ class Processes:
         """The first process's number, in all of them."""
         return self.sum_number(number if self.first else 0)
 
+    def least(self, number: int) -> int:
+        """The smallest of everybody's numbers."""
+        return min(int(n) for n in self.gather(torch.tensor(number)))
+
     def gather(self, tensor: Tensor) -> list[Tensor]:
         """Everybody's tensor of the same shape on the host, by rank."""
         if not self.many:

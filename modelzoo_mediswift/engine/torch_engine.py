@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from modelzoo_mediswift.data.batch import Batch
 from modelzoo_mediswift.engine.base import EngineState, EvalResult, NonFiniteLoss, StepResult
-from modelzoo_mediswift.engine.host_memory import Room, rows_at_once
-from modelzoo_mediswift.engine.out_of_memory import named_out_of_memory
+from modelzoo_mediswift.engine.out_of_memory import OutOfMemory, halved, named_out_of_memory
 from modelzoo_mediswift.engine.parallel import accumulating, all_laid_out_as, distribute, whole
 from modelzoo_mediswift.engine.processes import ALONE, Processes
 from modelzoo_mediswift.engine.sparse_layers import SparseLayers
@@ -56,7 +55,7 @@ class TorchEngine:
         *,
         autocast: torch.dtype | None = None,
         micro_batch_size: int | None = None,
-        room: Room | None = None,
+        guessed: bool = False,
         module: nn.Module | None = None,
         processes: Processes = ALONE,
         sparse_layers: SparseLayers | None = None,
@@ -65,7 +64,7 @@ class TorchEngine:
         """`module` is what `parallel.distribute` made of the model; None: the model alone. `fp8`
         is the recipe that `use_fp8` was called with, to be told in the description.
 
-        Without `micro_batch_size`, a batch is cut so that its parts fit the `room`.
+        A `micro_batch_size` that is `guessed` is halved where training runs out of memory.
         """
         self.model = model
         self.module = distribute(model, device) if module is None else module
@@ -74,7 +73,7 @@ class TorchEngine:
         self.update = update
         self.autocast = autocast
         self.micro_batch_size = micro_batch_size
-        self.room = room or Room()
+        self.guessed = guessed
         self.sparse_layers = sparse_layers
         self.fp8 = fp8
         self.waits = device.type != "cpu"  # for the device, where a value is read
@@ -94,19 +93,12 @@ class TorchEngine:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=self.autocast)
 
-    def _at_once(self, batch: Batch, tokens: int | None) -> int:
-        """Sequences of a micro-batch, with no more than so many tokens if possible."""
-        rows, length = batch.input_ids.shape
-        if self.processes.many:  # which cut their batches alike, however long each one's are
-            length = self.model.max_position_embeddings
-        return self.micro_batch_size or rows_at_once(rows, length, tokens)
-
-    def _pieces(self, batch: Batch, size: int) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-        """Micro-batches of `size` sequences on the device: ids, targets, flat positions of the
-        targets (None: all).
+    def _pieces(self, batch: Batch) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+        """Micro-batches on the device: ids, targets, flat positions of the targets (None: all).
 
         What is computed from the loss mask is computed on the host, before the copy.
         """
+        size = self.micro_batch_size or len(batch.input_ids)
         for ids, labels, mask in zip(
             batch.input_ids.split(size),
             batch.labels.split(size),
@@ -153,8 +145,7 @@ class TorchEngine:
             if self.sparse_layers is not None:
                 self.sparse_layers.before_step(step + 1)
             learning_rate = self.update.schedule(step)
-            with named_out_of_memory(self.device, self.micro_batch_size):
-                loss, grad_norm, n_tokens, first = self._gradients(iterator, step + 1)
+            loss, grad_norm, n_tokens, first = self._fitting_gradients(iterator, step + 1)
             worst = worst + loss * 0 + grad_norm * 0
             read = not self.waits or (step + 1) % log_every == 0 or step + 1 == stop
             if read:
@@ -190,7 +181,25 @@ class TorchEngine:
                 f"one just before was not finite (batch starts at sample {first} of the data order)"
             )
 
-    def _gradients(self, batches: Iterator[Batch], step: int) -> tuple[Tensor, Tensor, int, int]:
+    def _fitting_gradients(
+        self, batches: Iterator[Batch], step: int
+    ) -> tuple[Tensor, Tensor, int, int]:
+        """`_gradients` of the next batches, in micro-batches that fit if their size was guessed."""
+        assert self.update is not None
+        taken = [next(batches) for _ in range(self.update.grad_accum_steps)]
+        while True:
+            size = self.micro_batch_size
+            try:
+                with named_out_of_memory(self.device, size):
+                    return self._gradients(taken, step)
+            except OutOfMemory:
+                if not self.guessed or size is None or size == 1:
+                    raise
+            # Only here the memory that the traceback held is free.
+            self.update.optimizer.zero_grad()
+            self.micro_batch_size = halved(size, self.device)
+
+    def _gradients(self, batches: Iterable[Batch], step: int) -> tuple[Tensor, Tensor, int, int]:
         """Accumulate one step's gradients, masked and clipped: loss, norm, tokens, position.
 
         `step` counts from 1.
@@ -199,8 +208,7 @@ class TorchEngine:
         assert update is not None
         total = torch.zeros((), device=self.device)
         n_tokens, first = 0, 0
-        for i in range(update.grad_accum_steps):
-            batch = next(batches)
+        for i, batch in enumerate(batches):
             first = batch.first_position if i == 0 else first
             # The mean over the tokens that count, in all processes; a batch without any has
             # loss zero.
@@ -209,7 +217,7 @@ class TorchEngine:
             )
             n_tokens += fed
             divisor = update.grad_accum_steps * max(counted, 1)
-            pieces = list(self._pieces(batch, self._at_once(batch, self.room.training)))
+            pieces = list(self._pieces(batch))
             for k, (ids, targets, positions) in enumerate(pieces, 1):
                 last = i + 1 == update.grad_accum_steps and k == len(pieces)
                 with accumulating(self.module, last):
@@ -237,8 +245,7 @@ class TorchEngine:
         n_tokens = 0
         for batch in batches:
             n_tokens += int(batch.loss_mask.sum())
-            size = self._at_once(batch, self.room.evaluation)
-            for ids, targets, positions in self._pieces(batch, size):
+            for ids, targets, positions in self._pieces(batch):
                 with self._autocast(), named_out_of_memory(self.device, self.micro_batch_size):
                     loss, correct = self.module(ids, targets, positions, count_right=True)
                 loss_sum += loss
@@ -259,8 +266,6 @@ class TorchEngine:
         dense = _as_it_is if self.sparse_layers is None else self.sparse_layers.dense
         if self.sparse_layers is not None and self.sparse_layers.choices is not None:
             rng["sparse_kernels"] = self.sparse_layers.choices
-        if self.room.training is not None:
-            rng["tokens_at_once"] = torch.tensor(self.room.training)
         return EngineState(
             model=_on_host(unique_tensors(self.model), dense),
             optimizer=_on_host(optimizer, dense),
@@ -286,11 +291,6 @@ class TorchEngine:
                 raise UserError(f"the checkpoint has no optimizer state {error}") from error
             if self.update.sparsity is not None and "sparsity_seed" in state.rng:
                 self.update.sparsity.seed = int(state.rng["sparsity_seed"])
-        if (
-            "tokens_at_once" in state.rng and self.device.type == "cpu"
-        ):  # the same parts have the same rounding
-            before = int(state.rng["tokens_at_once"])
-            self.room.training = min(before, self.room.training or before)
         self._load_random_state(state.rng)
 
     def _random_state(self) -> dict[str, Tensor]:

@@ -96,8 +96,12 @@ class Plan:
         }
 
 
-def make_plan(config: Config, sequence_length: int | None = None) -> Plan:
+def make_plan(
+    config: Config, sequence_length: int | None = None, compiled: bool | None = None
+) -> Plan:
     """Plan a training run; `sequence_length` is that of the data, where it is known.
+
+    `compiled`: whether torch.compile makes the step; None: as the file says, else as on a GPU.
 
     Raises:
         UserError: a glob of the sparsity blocks matches no parameter.
@@ -110,9 +114,17 @@ def make_plan(config: Config, sequence_length: int | None = None) -> Plan:
     counts = count_parameters(model, init.sparsity, steps)
     batch = loader.batch_size * init.loop.grad_accum_steps if loader else None
     micro_batch = init.micro_batch_size or (loader.batch_size if loader else None)
+    if compiled is None:
+        compiled = init.backend.compile is not False
     memory = {
         mixed: training_memory(
-            model, counts, sequences=micro_batch, sequence_length=length, mixed=mixed
+            model,
+            counts,
+            sequences=micro_batch,
+            sequence_length=length,
+            mixed=mixed,
+            compiled=compiled,
+            accumulates=micro_batch != batch,
         )
         if micro_batch
         else None

@@ -115,9 +115,11 @@ def _memory_rows(plan: Plan) -> dict[str, str]:
         return {}
     rows = {"Memory: sequences at a time": _count(plan.micro_batch_size)}
     for field in fields(Memory):
+        if field.name == "earlier_gradients":  # are among the gradients
+            continue
         name = field.name.replace("_", " ")
         rows[f"Memory: {name}"] = _bytes(getattr(plan.memory, field.name))
-    rows["Memory: total"] = _bytes(plan.memory.total)
+    rows["Memory: total, at the peak"] = _bytes(plan.memory.total)
     rows["Memory: total, all float32"] = _bytes(plan.memory_float32.total)
     return rows
 

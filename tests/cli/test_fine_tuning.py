@@ -1,6 +1,7 @@
 """Sparse to dense, early stopping and frozen weights, through `run.py`."""
 
 import json
+from functools import partialmethod
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ import torch
 
 from modelzoo_mediswift.checkpoint.directory import list_checkpoints, load_checkpoint
 from modelzoo_mediswift.cli.run import main
+from modelzoo_mediswift.engine import compiler
+from modelzoo_mediswift.model.loss import LossModule
 
 MASKED = 12 * 2 * 32 * 32 * 3 // 4
 
@@ -166,3 +169,28 @@ def test_mistakes_are_named(dense, capsys, old, new, message):
     assert old in text
     assert run(text.replace(old, new)) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore")  # those of PyTorch's compiler itself
+@pytest.mark.parametrize("grouped", [True, False])
+def test_batches_of_many_lengths_share_the_programs_of_a_layer(dense, monkeypatch, grouped):
+    """A fine-tuning is short: programs of all layers together would take longer than its steps."""
+    torch._dynamo.reset()
+    programs = []
+
+    def backend(graph, inputs):
+        norms = [n for n in graph.graph.nodes if getattr(n.target, "__name__", "") == "layer_norm"]
+        programs.append(len(norms))
+        return graph.forward
+
+    compiled = partialmethod(LossModule.compile_parts, backend=backend)
+    monkeypatch.setattr(LossModule, "compile_parts", compiled)
+    monkeypatch.setattr(compiler, "compiler_problem", lambda device: None)
+    text = dense.replace("  init:\n", "  init:\n    backend: {compile: true}\n", 1)
+    if grouped:
+        text = text.replace(
+            "      - DensifyOnLoad", "      - GroupByLength: {}\n      - DensifyOnLoad"
+        )
+    assert run(text, "--max_steps", "2") == 0
+    of_the_model = {norms for norms in programs if norms}
+    assert of_the_model == ({2} if grouped else {5})  # of a layer; of two and the last

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from modelzoo_mediswift.cli.run import main
-from modelzoo_mediswift.engine.devices import find_gpu
+from modelzoo_mediswift.engine.devices import find_gpu, gpu_of_worker
 from modelzoo_mediswift.errors import UserError
 
 
@@ -68,3 +68,21 @@ def test_a_gpu_that_is_busy(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch, "zeros", zeros)
     assert refusal() == "GPU: cuda cannot be used: CUDA error: device(s) is/are busy or unavailable"
+
+
+@pytest.mark.parametrize(
+    ("visible", "expected"),
+    [(None, ["0", "1", "2", "0"]), ("2, 5", ["2", "5", "2", "5"]), ("GPU-1a", ["GPU-1a"] * 4)],
+)
+def test_workers_have_a_gpu_each(monkeypatch, visible, expected):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert [gpu_of_worker(n)["CUDA_VISIBLE_DEVICES"] for n in range(4)] == expected
+
+
+def test_workers_without_a_gpu_hear_of_it_themselves(cuda_build, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert gpu_of_worker(1) == {}

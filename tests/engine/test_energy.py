@@ -1,5 +1,11 @@
+import ctypes
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
 
 from modelzoo_mediswift.engine.energy import EnergyMeter, energy_meters
 
@@ -47,3 +53,47 @@ def test_packages_are_read_and_their_parts_are_not(tmp_path: Path) -> None:
 
 def test_no_counters_no_meters(tmp_path: Path) -> None:
     assert energy_meters("cpu", tmp_path / "missing") == []
+
+
+UUID = "0a1b2c3d-0000-1111-2222-333344445555"  # as PyTorch writes it; NVML's begins with GPU-
+NOT_SUPPORTED = 3
+
+
+class Nvml:
+    """NVIDIA's library as it is called, with a GPU that has used 5 J at first and 2.5 more then."""
+
+    def __init__(self, error: int = 0) -> None:
+        self.error = error
+        self.millijoules = 5000
+
+    def nvmlInit_v2(self) -> int:  # noqa: N802
+        return 0
+
+    def nvmlDeviceGetHandleByUUID(self, uuid: bytes, device: Any) -> int:  # noqa: N802
+        device._obj.value = 7
+        return 0 if uuid == f"GPU-{UUID}".encode() else 6
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, device: Any, used: Any) -> int:  # noqa: N802
+        assert device.value == 7
+        used._obj.value = self.millijoules
+        self.millijoules += 2500
+        return self.error
+
+
+@pytest.mark.parametrize(("error", "uuid"), [(0, UUID), (0, "another"), (NOT_SUPPORTED, UUID)])
+def test_a_gpu_is_read_by_its_driver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int, uuid: str
+) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: Nvml(error))
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    properties = SimpleNamespace(uuid=uuid)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
+    meters = energy_meters("cuda", tmp_path)
+    assert [(m.source, m.read()) for m in meters] == (
+        [] if error or uuid != UUID else [("NVML", 2.5)]
+    )
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a driver")
+def test_no_driver_no_meter(tmp_path: Path) -> None:
+    assert energy_meters("cuda", tmp_path) == []

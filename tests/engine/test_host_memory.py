@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from modelzoo_mediswift.engine.host_memory import available_memory, rows_at_once
+from modelzoo_mediswift.engine.host_memory import available_memory
 
 
 def write(root: Path, **files: str) -> Path:
@@ -48,12 +48,3 @@ def test_a_container_sees_its_group_of_version_1_at_the_top(tmp_path):
     write(tmp_path, **{top + "memory.limit_in_bytes": "7000", top + "memory.usage_in_bytes": "900"})
     write(tmp_path, **{top + "memory.stat": "inactive_file 7\ntotal_inactive_file 50\n"})
     assert available_memory(tmp_path) == 7000 - 900 + 50
-
-
-def test_a_divisor_of_the_batch():
-    assert rows_at_once(12, 10, None) == 12
-    assert rows_at_once(12, 10, 120) == 12
-    assert rows_at_once(12, 10, 119) == 6
-    assert rows_at_once(12, 10, 59) == 4
-    assert rows_at_once(7, 10, 69) == 1
-    assert rows_at_once(12, 10, 3) == 1

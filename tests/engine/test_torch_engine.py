@@ -7,8 +7,10 @@ import torch
 
 from modelzoo_mediswift.data.batch import Batch
 from modelzoo_mediswift.engine.base import NonFiniteLoss
+from modelzoo_mediswift.engine.out_of_memory import OutOfMemory
 from modelzoo_mediswift.engine.torch_engine import TorchEngine, Update
 from modelzoo_mediswift.model.gpt3 import GPT3
+from modelzoo_mediswift.model.loss import LossModule
 from modelzoo_mediswift.optim.adamw import AdamW
 from modelzoo_mediswift.optim.schedules import ConstantLR
 from modelzoo_mediswift.sparsity.filters import SparsityRule
@@ -86,8 +88,6 @@ def test_the_reported_norm_is_of_masked_gradients_before_clipping():
     engine.train([batch(1)], 0, 1, 1, lambda r: seen.append(r.grad_norm) or True)
     plain = make_engine()
     ids, labels = batch(1).input_ids, batch(1).labels
-    from modelzoo_mediswift.model.loss import LossModule
-
     (LossModule(plain.model)(ids, labels.flatten().long())[0] / 48).backward()
     plain.update.sparsity.mask_gradients(1)
     norm = math.sqrt(sum(float(p.grad.square().sum()) for p in plain.model.parameters()))
@@ -234,3 +234,26 @@ def test_on_a_gpu_a_batch_without_targets_still_has_positions():
         positions = engine._rounded(counts.nonzero().squeeze(-1), counts)
         assert len(positions.unique()) == len(positions) == expected
         assert positions[:count].equal(torch.arange(count))
+
+
+def test_a_guessed_micro_batch_is_halved_until_it_fits(monkeypatch, capsys):
+    forward = LossModule.forward
+
+    def limited(module, ids, *rest, **options):
+        if len(ids) > 2:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+        return forward(module, ids, *rest, **options)
+
+    batches = [batch(i, size=8) for i in range(4)]
+    expected = run(make_engine(micro=2, accumulate=2), batches, 2)
+    monkeypatch.setattr(LossModule, "forward", limited)
+    engine = make_engine(micro=8, accumulate=2)
+    with pytest.raises(OutOfMemory, match="8 sequences at a time; set a smaller"):
+        run(engine, batches, 2)
+    engine.guessed = True
+    assert run(engine, batches, 2) == expected
+    assert engine.micro_batch_size == 2
+    assert [line.split(";")[1].split(" (")[0] for line in capsys.readouterr().err.splitlines()] == [
+        " going on with 4",
+        " going on with 2",
+    ]

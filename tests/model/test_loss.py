@@ -95,8 +95,10 @@ def test_nothing_counts():
 
 
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated")  # PyTorch's compiler does it
+@pytest.mark.filterwarnings("ignore:The .grad attribute")
 @pytest.mark.parametrize("chosen", [False, True])
-def test_the_parts_compile_without_graph_breaks(chosen, monkeypatch):
+@pytest.mark.parametrize("layers", [False, True])
+def test_the_parts_compile_without_graph_breaks(chosen, layers, monkeypatch):
     """`fullgraph` raises where Python would have to come between."""
     monkeypatch.setattr(loss_module, "CHUNK", 20)
     torch._dynamo.reset()
@@ -106,7 +108,7 @@ def test_the_parts_compile_without_graph_breaks(chosen, monkeypatch):
     plain_loss, plain_right = module(ids, targets, positions, count_right=True)
     plain_loss.backward()
     plain = gradients(module)
-    module.compile_parts(backend="aot_eager")
+    module.compile_parts(backend="aot_eager", layers=layers)
     loss, right = module(ids, targets, positions, count_right=True)
     loss.backward()
     assert loss.item() == pytest.approx(plain_loss.item(), rel=1e-6)

@@ -41,10 +41,16 @@ class Precision:
 
 
 @dataclass(frozen=True)
+class Backend:
+    compile: bool | None = None
+
+
+@dataclass(frozen=True)
 class Init:
     model: TinyModel = TinyModel()
     sparsity: tuple[Block, ...] = ()
     precision: Precision | None = None
+    backend: Backend = Backend()
     loop: Loop = field(default_factory=Loop)
     micro_batch_size: int | None = None
     warmup_steps: int = 0
@@ -88,6 +94,8 @@ def config() -> Callable[..., TinyConfig]:
         loop = Loop(**init.pop("loop", {}))
         if isinstance(init.get("precision"), bool):
             init["precision"] = Precision(init["precision"])
+        if "compile" in init:
+            init["backend"] = Backend(init.pop("compile"))
         loader = Fit(Loader(**fit)) if isinstance(fit, dict) else fit
         if loader == "default":
             loader = Fit()

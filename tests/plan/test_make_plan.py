@@ -147,6 +147,30 @@ def test_micro_batches(config: Make) -> None:
     assert single.weights == whole.weights
 
 
+def test_compiled_unless_the_file_says_no(config: Make) -> None:
+    on_gpu, eager = (
+        make_plan(config(precision=True)),
+        make_plan(config(precision=True, compile=False)),
+    )
+    assert on_gpu.memory == make_plan(config(precision=True, compile=True)).memory
+    assert eager.memory == make_plan(config(precision=True), compiled=False).memory
+    assert on_gpu.memory is not None
+    assert eager.memory is not None
+    assert on_gpu.memory.activations < eager.memory.activations
+
+
+def test_gradients_of_earlier_micro_batches(config: Make) -> None:
+    """There are some where a step is made in parts."""
+
+    def earlier(**settings: Any) -> int:
+        memory = make_plan(config(**settings)).memory
+        assert memory is not None
+        return memory.earlier_gradients
+
+    assert earlier() == 0
+    assert earlier(micro_batch_size=1) == earlier(loop={"grad_accum_steps": 2}) == 4 * 556
+
+
 def test_precision_decides_which_memory_is_shown(config: Make) -> None:
     single = make_plan(config(precision=None))
     off = make_plan(config(precision=False))

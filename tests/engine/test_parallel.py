@@ -1,0 +1,48 @@
+"""What is made of a model for several processes, seen from one."""
+
+from collections.abc import Iterator
+from functools import partialmethod
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+
+from modelzoo_mediswift.engine.parallel import distribute
+from modelzoo_mediswift.engine.processes import Processes
+from modelzoo_mediswift.model.gpt3 import GPT3
+from modelzoo_mediswift.model.loss import LossModule
+
+
+@pytest.fixture
+def group(tmp_path: Path) -> Iterator[None]:
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/meet", rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+@pytest.mark.filterwarnings("ignore")  # those of PyTorch's compiler and of its DDP
+def test_a_compiled_copy_is_one_program_however_large(
+    group: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch._dynamo.reset()
+    programs = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> object:
+        programs.append(graph)
+        return graph.forward
+
+    compiled = partialmethod(LossModule.compile_parts, backend=backend)
+    monkeypatch.setattr(LossModule, "compile_parts", compiled)
+    model = GPT3(  # 29 MiB of weights a layer
+        vocab_size=64,
+        hidden_size=800,
+        num_hidden_layers=3,
+        num_heads=4,
+        filter_size=3200,
+        max_position_embeddings=8,
+    )
+    module = distribute(model, torch.device("cpu"), Processes(count=2), compiled=True)
+    ids = torch.zeros(1, 8, dtype=torch.int64)
+    module(ids, ids.flatten())[0].backward()
+    assert len(programs) == 2  # the model and a chunk of the loss
