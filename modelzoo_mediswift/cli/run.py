@@ -117,9 +117,12 @@ def _run_one(
     from modelzoo_mediswift.engine.processes import leave
 
     try:
-        return _by_mode(arguments, config, facts)
-    finally:
-        leave()
+        code = _by_mode(arguments, config, facts)
+    except BaseException:
+        leave(failed=True)
+        raise
+    leave()
+    return code
 
 
 def _run_stages(

@@ -92,7 +92,11 @@ def join(processes: Processes, device: torch.device) -> None:
         dist.init_process_group("gloo")
 
 
-def leave() -> None:
-    """Say good-bye to the other processes."""
-    if dist.is_initialized():
+def leave(*, failed: bool = False) -> None:
+    """Say good-bye to the other processes.
+
+    NCCL's good-bye waits for theirs. One that `failed` goes without: what went wrong has to be
+    said, and they may be waiting for it in another place; torchrun ends them.
+    """
+    if dist.is_initialized() and not (failed and torch.cuda.is_initialized()):
         dist.destroy_process_group()

@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 
 from modelzoo_mediswift.engine.parallel import distribute
-from modelzoo_mediswift.engine.processes import Processes
+from modelzoo_mediswift.engine.processes import Processes, leave
 from modelzoo_mediswift.model.gpt3 import GPT3
 from modelzoo_mediswift.model.loss import LossModule
 
@@ -18,7 +18,8 @@ from modelzoo_mediswift.model.loss import LossModule
 def group(tmp_path: Path) -> Iterator[None]:
     dist.init_process_group("gloo", init_method=f"file://{tmp_path}/meet", rank=0, world_size=1)
     yield
-    dist.destroy_process_group()
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 @pytest.mark.filterwarnings("ignore")  # those of PyTorch's compiler and of its DDP
@@ -46,3 +47,13 @@ def test_a_compiled_copy_is_one_program_however_large(
     ids = torch.zeros(1, 8, dtype=torch.int64)
     module(ids, ids.flatten())[0].backward()
     assert len(programs) == 2  # the model and a chunk of the loss
+
+
+def test_who_failed_on_a_gpu_does_not_wait_for_the_others(
+    group: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)  # NCCL's good-bye is together
+    leave(failed=True)
+    assert dist.is_initialized()
+    leave()
+    assert not dist.is_initialized()
