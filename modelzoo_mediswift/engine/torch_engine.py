@@ -74,7 +74,7 @@ class TorchEngine:
         self.update = update
         self.autocast = autocast
         self.micro_batch_size = micro_batch_size
-        self.evaluated_at_once = micro_batch_size or evaluated_at_once
+        self.evaluated_at_once = evaluated_at_once
         self.guessed = guessed
         self.sparse_layers = sparse_layers
         self.fp8 = fp8
@@ -250,8 +250,11 @@ class TorchEngine:
         n_tokens = 0
         for batch in batches:
             n_tokens += int(batch.loss_mask.sum())
-            for ids, targets, positions in self._pieces(batch, self.evaluated_at_once):
-                with self._autocast(), named_out_of_memory(self.device, self.evaluated_at_once):
+            size = self.micro_batch_size
+            if size is None and len(batch.input_ids) > (self.evaluated_at_once or math.inf):
+                size = self.evaluated_at_once
+            for ids, targets, positions in self._pieces(batch, size):
+                with self._autocast(), named_out_of_memory(self.device, size):
                     loss, correct = self.module(ids, targets, positions, count_right=True)
                 loss_sum += loss
                 right += correct
