@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from data_preprocessing.cli import inputs, merging, tokens, whole
-from modelzoo_mediswift.errors import UserError
+from modelzoo_mediswift.errors import UserError, system_message
 
 EXAMPLE = """\
 the whole way, in one command:
@@ -40,9 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:  # a full disk, a folder that may not be written
-        where = f"{error.filename}: " if error.filename else ""
-        what = " ".join(str(error.strerror or error).split())  # HDF5's messages have many lines
-        print(f"error: {where}{what}", file=sys.stderr)
+        print(f"error: {system_message(error, arguments.get('out'))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted; nothing half-written was kept", file=sys.stderr)

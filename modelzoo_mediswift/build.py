@@ -16,6 +16,7 @@ from modelzoo_mediswift.build_data import (
     validation_passes,
 )
 from modelzoo_mediswift.build_engine import evaluation_engine, meet, training_engine
+from modelzoo_mediswift.build_memory import require_memory
 from modelzoo_mediswift.build_model import build_masking, build_model, train_only
 from modelzoo_mediswift.build_start import find_start, load_for_evaluation
 from modelzoo_mediswift.build_trainer import (
@@ -58,6 +59,7 @@ def build_fit(
     source = open_data(fit.train_dataloader, init.model)
     loader = train_loader(fit.train_dataloader, source, init.model, group_window(init), share)
     validation = validation_passes(fit.val_dataloader, init, share)
+    require_memory(init, source.max_sequence_length, device, processes, trains=True)
     start = find_start(config, source, resume=resume, load_states=load_states)
     model = build_model(init.model, seed)
     if init.fp8:
@@ -85,6 +87,7 @@ def build_validate(
     init = config.init
     loaders = validation_loaders(config, mode)
     processes, device = meet(init, device_name)
+    require_memory(init, 1, device, processes, trains=False)
     model = build_model(init.model, init.seed or 0)
     if init.fp8:
         use_fp8(model, init.fp8, device)

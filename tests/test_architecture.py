@@ -18,6 +18,7 @@ BUILD_PARTS = {
     "build_start",
     "build_length",
     "build_engine",
+    "build_memory",
     "build_trainer",
 }
 MAY_IMPORT = {
@@ -28,7 +29,8 @@ MAY_IMPORT = {
     "trainer": PARTS | {"engine", "checkpoint"},
     "build_model": PARTS,
     "build_data": PARTS | {"build_model"},
-    "build_engine": PARTS | {"engine", "build_model"},
+    "build_engine": PARTS | {"engine", "build_model", "build_memory"},
+    "build_memory": PARTS | {"engine"},
     "build_start": PARTS | {"engine", "checkpoint", "trainer"},
     "build_length": PARTS | {"trainer"},
     "build_trainer": PARTS | {"engine", "checkpoint", "trainer", "build_start", "build_length"},

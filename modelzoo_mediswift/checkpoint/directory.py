@@ -167,7 +167,9 @@ def _read_meta(path: Path) -> Mapping[str, Any]:
     try:
         meta = json.loads((path / META_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise UserError(f"{path}: not a checkpoint ({META_FILE} is missing)") from error
+        newest = newest_checkpoint(path)
+        hint = f"; the newest in it is {newest}" if newest else ""
+        raise UserError(f"{path}: not a checkpoint ({META_FILE} is missing){hint}") from error
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise DamagedCheckpoint(path, f"{META_FILE}: {error}") from error
     if not isinstance(meta, dict) or not isinstance(meta.get("sha256"), dict):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from modelzoo_mediswift.errors import UserError
+from modelzoo_mediswift.errors import UserError, system_message
 
 BAD_INPUT = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -26,7 +26,5 @@ def guarded(command: Callable[[], int]) -> int:
         sys.stderr.close()
         return 0
     except OSError as error:  # a full disk, a folder without permission
-        name = f"{error.filename}: " if error.filename else ""
-        what = " ".join(str(error.strerror or error).split())  # HDF5's messages have many lines
-        print(f"error: {name}{what}", file=sys.stderr)
+        print(f"error: {system_message(error)}", file=sys.stderr)
         return BAD_INPUT

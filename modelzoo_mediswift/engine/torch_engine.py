@@ -55,6 +55,7 @@ class TorchEngine:
         *,
         autocast: torch.dtype | None = None,
         micro_batch_size: int | None = None,
+        evaluated_at_once: int | None = None,
         guessed: bool = False,
         module: nn.Module | None = None,
         processes: Processes = ALONE,
@@ -73,6 +74,7 @@ class TorchEngine:
         self.update = update
         self.autocast = autocast
         self.micro_batch_size = micro_batch_size
+        self.evaluated_at_once = evaluated_at_once
         self.guessed = guessed
         self.sparse_layers = sparse_layers
         self.fp8 = fp8
@@ -93,12 +95,15 @@ class TorchEngine:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=self.autocast)
 
-    def _pieces(self, batch: Batch) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-        """Micro-batches on the device: ids, targets, flat positions of the targets (None: all).
+    def _pieces(
+        self, batch: Batch, size: int | None
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+        """Micro-batches of `size` sequences (None: all) on the device: ids, targets, flat positions
+        of the targets (None: all).
 
         What is computed from the loss mask is computed on the host, before the copy.
         """
-        size = self.micro_batch_size or len(batch.input_ids)
+        size = size or len(batch.input_ids)
         for ids, labels, mask in zip(
             batch.input_ids.split(size),
             batch.labels.split(size),
@@ -217,7 +222,7 @@ class TorchEngine:
             )
             n_tokens += fed
             divisor = update.grad_accum_steps * max(counted, 1)
-            pieces = list(self._pieces(batch))
+            pieces = list(self._pieces(batch, self.micro_batch_size))
             for k, (ids, targets, positions) in enumerate(pieces, 1):
                 last = i + 1 == update.grad_accum_steps and k == len(pieces)
                 with accumulating(self.module, last):
@@ -245,8 +250,11 @@ class TorchEngine:
         n_tokens = 0
         for batch in batches:
             n_tokens += int(batch.loss_mask.sum())
-            for ids, targets, positions in self._pieces(batch):
-                with self._autocast(), named_out_of_memory(self.device, self.micro_batch_size):
+            size = self.micro_batch_size
+            if size is None and len(batch.input_ids) > (self.evaluated_at_once or math.inf):
+                size = self.evaluated_at_once
+            for ids, targets, positions in self._pieces(batch, size):
+                with self._autocast(), named_out_of_memory(self.device, size):
                     loss, correct = self.module(ids, targets, positions, count_right=True)
                 loss_sum += loss
                 right += correct

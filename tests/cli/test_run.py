@@ -323,3 +323,12 @@ def test_a_model_dir_that_cannot_be_made_is_one_line(run_files, capsys):
     Path("file").touch()
     assert train("--model_dir", "file/run") == 2
     assert "error: file/run: Not a directory" in capsys.readouterr().err
+    assert train("--model_dir", "file") == 2
+    assert "error: file: is there already, and is not a folder" in capsys.readouterr().err
+
+
+def test_a_run_given_for_a_checkpoint_names_its_newest(run_files, capsys):
+    assert train("--max_steps", "10") == 0
+    assert train("--checkpoint_path", "run", "-o", "other") == 2
+    message = "run: not a checkpoint (meta.json is missing); the newest in it is run/checkpoint_10"
+    assert message in capsys.readouterr().err

@@ -137,7 +137,7 @@ def test_full_disk(
         else:
             patched.setattr(pq.ParquetWriter, "write_table", full)
         assert main(commands[stage]) == 2
-    assert "No space left on device" in capsys.readouterr().err
-    out = Path(commands[stage][-1] if stage != "pack" else f"{work}/packed")
+    out = Path(commands[stage][commands[stage].index("-o") + 1])
+    assert f"error: {out}: no space left on the disk\n" in capsys.readouterr().err
     assert not [p for p in out.rglob("*") if p.suffix in (".parquet", ".h5")]
     assert main(commands[stage]) == 0
