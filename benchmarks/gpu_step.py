@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 from machine import machine
-from steps import make_engine, random_batch, with_the_most_that_fits
+from steps import make_engine, random_batch, with_the_most_that_fits, with_weights
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from modelzoo_mediswift.build_model import build_masking, build_model
@@ -82,7 +82,7 @@ def prepare(
     config = configuration(name, tiny)
     init = config.init
     plan = make_plan(config, init.model.max_position_embeddings, compiled)
-    model = build_model(init.model, 0)
+    model = with_weights(build_model(init.model, None))
     if fp8:
         use_fp8(model, fp8, device)
     masking = build_masking(init, model, 0)
@@ -99,9 +99,11 @@ def prepare(
     return Prepared(engine, batch, plan, micro_batch_size)
 
 
-def planned_micro_batch(config: TrainerConfig, device: torch.device, batch_size: int) -> int:
+def planned_micro_batch(
+    config: TrainerConfig, device: torch.device, batch_size: int, compiled: bool
+) -> int:
     """As many sequences at a time as the plan says that fit a GPU."""
-    memory = make_plan(config, config.init.model.max_position_embeddings).memory
+    memory = make_plan(config, config.init.model.max_position_embeddings, compiled).memory
     if device.type != "cuda" or memory is None:
         return batch_size
     total = torch.cuda.get_device_properties(device).total_memory
@@ -126,7 +128,8 @@ def measure(name: str, arguments: argparse.Namespace) -> float:
         with attention_kernel(arguments.attention):
             return ready, ready.step_seconds(arguments.steps)
 
-    planned = planned_micro_batch(configuration(name, arguments.tiny), device, batch_size)
+    config = configuration(name, arguments.tiny)
+    planned = planned_micro_batch(config, device, batch_size, arguments.compile)
     (ready, seconds), _ = with_the_most_that_fits(planned, measured)
     plan, length = ready.plan, ready.plan.sequence_length
     rate = batch_size * length / seconds

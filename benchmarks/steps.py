@@ -44,14 +44,26 @@ def with_the_most_that_fits(micro: int, work: Callable[[int], Result]) -> tuple[
 
 def make_model(vocab_size: int, hidden_size: int, layers: int, length: int) -> GPT3:
     """Without dropout; feed-forward blocks are four times as wide as the model."""
-    return GPT3(
+    model = GPT3(
         vocab_size=vocab_size,
         hidden_size=hidden_size,
         num_hidden_layers=layers,
         num_heads=max(1, hidden_size // HEAD_WIDTH),
         filter_size=4 * hidden_size,
         max_position_embeddings=length,
+        seed=None,
     )
+    return with_weights(model)
+
+
+@torch.no_grad()
+def with_weights(model: GPT3) -> GPT3:
+    """Some weights of the usual size, the same each time. Those of a seed take minutes to draw."""
+    generator = torch.Generator().manual_seed(0)
+    for parameter in model.parameters():
+        if parameter.dim() >= 2:
+            parameter.normal_(std=0.02, generator=generator)
+    return model
 
 
 def make_engine(

@@ -61,7 +61,7 @@ def build_fit(
     validation = validation_passes(fit.val_dataloader, init, share)
     require_memory(init, source.max_sequence_length, device, processes, trains=True)
     start = find_start(config, source, resume=resume, load_states=load_states)
-    model = build_model(init.model, seed)
+    model = build_model(init.model, None if start.continues else seed)
     if init.fp8:
         use_fp8(model, init.fp8, device)
     sparsity = build_masking(init, model, seed)

@@ -22,12 +22,12 @@ from modelzoo_mediswift.sparsity.filters import SparsityRule
 from modelzoo_mediswift.sparsity.masking import Masking
 
 
-def build_model(config: ModelConfig, seed: int) -> GPT3:
-    """The model with its initial weights, on the CPU."""
+def build_model(config: ModelConfig, seed: int | None) -> GPT3:
+    """The model on the CPU with its initial weights; with `seed` None they are to be loaded."""
     return GPT3(**model_arguments(config, seed))
 
 
-def model_arguments(config: ModelConfig, seed: int) -> dict[str, Any]:
+def model_arguments(config: ModelConfig, seed: int | None) -> dict[str, Any]:
     """The arguments of GPT3."""
     return {
         "vocab_size": config.vocab_size,

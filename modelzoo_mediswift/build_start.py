@@ -41,6 +41,11 @@ class Start:
     revived: dict[str, Tensor] = field(default_factory=dict)
     """The places that this run revived, or the run that it continues or has its weights from."""
 
+    @property
+    def continues(self) -> bool:
+        """Whether `restore` takes everything from the checkpoint."""
+        return self.checkpoint is not None and not self.weights_only
+
     def load_weights(self, init: InitConfig, model: GPT3, seed: int) -> None:
         """Take the weights of another run, if that is the start.
 
@@ -61,7 +66,7 @@ class Start:
 
     def restore(self, engine: Engine, loader: Loader) -> None:
         """Continue the checkpoint's run, if that is the start."""
-        if self.checkpoint is None or self.weights_only:
+        if self.checkpoint is None or not self.continues:
             return
         engine.load_state(engine_state(self.checkpoint))
         loader.load_state_dict(self.checkpoint.loader)

@@ -67,7 +67,7 @@ def run_export(arguments: argparse.Namespace) -> int:
 
     model = parse_config(checkpoint.config, str(arguments.checkpoint / "meta.json")).init.model
     with torch.device("meta"):  # shapes alone
-        check_fit(build_model(model, seed=0), split_masks(checkpoint.model)[0])
+        check_fit(build_model(model, seed=None), split_masks(checkpoint.model)[0])
     temporary = folder.with_name(f".{folder.name}.writing")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -111,7 +111,7 @@ def run_import(arguments: argparse.Namespace) -> int:
     if target.exists():
         raise UserError(f"{target}: exists already; choose another --model_dir")
     config = parse_config(checkpoint.config, str(folder)).init.model
-    load_tensors(build_model(config, seed=0), checkpoint.model)  # every tensor, in its shape
+    load_tensors(build_model(config, seed=None), checkpoint.model)  # every tensor, in its shape
     tokenizer = folder / "tokenizer.json"
     if tokenizer.is_file():
         try:

@@ -38,7 +38,7 @@ def load_model(path: Path, device: str, precision: str = "float32") -> tuple[GPT
         keep_freed_memory()
     checkpoint = load_checkpoint(path)
     config = parse_config(checkpoint.config, str(path / "meta.json"))
-    model = build_model(config.init.model, seed=0)
+    model = build_model(config.init.model, seed=None)
     load_dense(model, checkpoint.model, path)
     model = model.to(find_device(device), getattr(torch, precision)).eval()
     pack_linear_layers(model)

@@ -218,8 +218,9 @@ class GPT3(nn.Module):
         embedding_initializer: Initializer | None = None,
         initializer: Initializer | None = None,
         output_layer_initializer: Initializer | None = None,
-        seed: int = 0,
+        seed: int | None = 0,
     ) -> None:
+        """`seed` None: the weights are to be loaded, and drawing them would take minutes."""
         super().__init__()
         self.vocab_size = vocab_size
         self.num_virtual_tokens = num_virtual_tokens
@@ -246,6 +247,8 @@ class GPT3(nn.Module):
             self.prompt_embedding = nn.Embedding(num_virtual_tokens, hidden_size)
         self.embedding_dropout = nn.Dropout(embedding_dropout_rate)
 
+        if seed is None:
+            return
         plain = initializer or truncated(0.02)
         self._initialize(
             seed,

@@ -14,6 +14,7 @@ import yaml
 
 from modelzoo_mediswift.checkpoint.directory import load_checkpoint
 from modelzoo_mediswift.cli.run import main
+from modelzoo_mediswift.model.gpt3 import Initializer
 from modelzoo_mediswift.trainer import one_run
 
 RUN = Path(__file__).parents[2] / "run.py"
@@ -332,3 +333,14 @@ def test_a_run_given_for_a_checkpoint_names_its_newest(run_files, capsys):
     assert train("--checkpoint_path", "run", "-o", "other") == 2
     message = "run: not a checkpoint (meta.json is missing); the newest in it is run/checkpoint_10"
     assert message in capsys.readouterr().err
+
+
+def test_a_run_that_continues_draws_no_weights_before(run_files, monkeypatch):
+    """Those of the paper's models take minutes; all of them are in the checkpoint."""
+    assert train("--max_steps", "5") == 0
+
+    def fail(self, weight, generator):
+        raise AssertionError("drawn in vain")
+
+    monkeypatch.setattr(Initializer, "fill", fail)
+    assert train("--max_steps", "7") == 0

@@ -181,3 +181,18 @@ def test_loss_of_selected_positions_by_hand():
     every = -log_p.gather(-1, labels.unsqueeze(-1)).sum()
     assert whole.item() == pytest.approx(every.item(), rel=1e-6)
     assert right == (log_p.argmax(-1) == labels).sum()
+
+
+def test_weights_that_are_loaded_are_not_drawn_before(monkeypatch):
+    """Drawing those of the paper's models takes minutes."""
+    drawn = small(seed=3)
+
+    def fail(self, weight, generator):
+        raise AssertionError("drawn in vain")
+
+    monkeypatch.setattr(Initializer, "fill", fail)
+    loaded = small(seed=None)
+    loaded.load_state_dict(drawn.state_dict())
+    assert loaded.model.lm_head.weight is loaded.model.embedding_layer.word_embeddings.weight
+    ids = torch.arange(24).unsqueeze(0)
+    assert torch.equal(loaded(ids), drawn(ids))
