@@ -30,7 +30,7 @@ from modelzoo_mediswift.sparsity.masking import Masking
 # Of a GPU's memory; the rest is for the CUDA context, libraries and what the allocator wastes.
 USED_MEMORY = 0.85
 # Of what a host has left. Steps took up to 1.5 of what was predicted (benchmarks/step_memory.py),
-# for the holes between what the C library keeps; up to 1.05 where it gives back what is freed
+# for the holes between what the C library keeps; up to 1.07 where it gives back what is freed
 # (--give_back), which a step that needs the room does, slower for it but to the same bits.
 USED_HOST_MEMORY = 0.65
 USED_GIVING_BACK = 0.92
