@@ -3,8 +3,7 @@
     python benchmarks/step_memory.py [--hidden_size 128 --layers 4 --batch_sizes 64 512 ...]
 
 Every measurement is a process of its own: its largest resident size after two steps, less the one
-after the imports. Freed memory is kept, as in a run that has room for it, or with --give_back as in
-one that has not. --evaluate: of one pass over a batch, by a model without state.
+after the imports. Freed memory is kept, as in a run.
 """
 
 import argparse
@@ -18,8 +17,8 @@ from machine import machine
 from steps import make_engine, make_model, random_batch
 
 from modelzoo_mediswift.config.model import ModelConfig
-from modelzoo_mediswift.engine.freed_memory import give_back_freed_memory, keep_freed_memory
-from modelzoo_mediswift.plan.memory import evaluated_bytes_per_token, training_memory
+from modelzoo_mediswift.engine.freed_memory import keep_freed_memory
+from modelzoo_mediswift.plan.memory import training_memory
 from modelzoo_mediswift.plan.parameters import count_parameters
 
 
@@ -30,8 +29,6 @@ def main() -> None:
     parser.add_argument("--vocab_size", type=int, default=8192)
     parser.add_argument("--sequence_length", type=int, default=512)
     parser.add_argument("--batch_sizes", type=int, nargs="+", default=[64, 256])
-    parser.add_argument("--give_back", action="store_true")
-    parser.add_argument("--evaluate", action="store_true")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
@@ -51,16 +48,13 @@ def main() -> None:
 
 def measure(arguments: argparse.Namespace, mixed: bool, batch_size: int) -> tuple[int, int]:
     """Bytes predicted and measured."""
-    (give_back_freed_memory if arguments.give_back else keep_freed_memory)()
+    keep_freed_memory()
     before = resident("VmRSS")
     length, vocab = arguments.sequence_length, arguments.vocab_size
     model = make_model(vocab, arguments.hidden_size, arguments.layers, length)
     engine = make_engine(model, autocast=torch.bfloat16 if mixed else None)
     batch = random_batch(vocab, batch_size, length)
-    if arguments.evaluate:
-        engine.evaluate([batch])
-    else:
-        engine.train([batch] * 2, 0, 2, 1, lambda result: True)
+    engine.train([batch] * 2, 0, 2, 1, lambda result: True)
     measured = resident("VmHWM") - before
     shape = ModelConfig(
         name="gpt3",
@@ -78,9 +72,6 @@ def measure(arguments: argparse.Namespace, mixed: bool, batch_size: int) -> tupl
         sequence_length=length,
         mixed=mixed,
     )
-    if arguments.evaluate:
-        passing = evaluated_bytes_per_token(shape, mixed=mixed) * batch_size * length
-        return memory.weights + memory.half_weights + passing, measured
     return memory.of(batch_size, accumulates=False).total, measured
 
 

@@ -59,7 +59,7 @@ def build_fit(
     source = open_data(fit.train_dataloader, init.model)
     loader = train_loader(fit.train_dataloader, source, init.model, group_window(init), share)
     validation = validation_passes(fit.val_dataloader, init, share)
-    require_memory(init, source.max_sequence_length, device, processes, trains=True)
+    require_memory(config, device, processes)
     start = find_start(config, source, resume=resume, load_states=load_states)
     model = build_model(init.model, None if start.continues else seed)
     if init.fp8:
@@ -87,7 +87,6 @@ def build_validate(
     init = config.init
     loaders = validation_loaders(config, mode)
     processes, device = meet(init, device_name)
-    require_memory(init, 1, device, processes, trains=False)
     model = build_model(init.model, init.seed or 0)
     if init.fp8:
         use_fp8(model, init.fp8, device)

@@ -1,101 +1,91 @@
-"""What must fit a CPU's memory, known before anything is allocated, and how it is handled."""
+"""Whether a model fits a device's memory, and how many sequences at a time."""
 
 from __future__ import annotations
 
-import math
-from fnmatch import fnmatchcase
+import sys
 
 import torch
 
 from modelzoo_mediswift.config.callbacks import SparseKernels
 from modelzoo_mediswift.config.fine_tuning import TrainOnly
-from modelzoo_mediswift.config.trainer import InitConfig
-from modelzoo_mediswift.engine.freed_memory import give_back_freed_memory
+from modelzoo_mediswift.config.trainer import TrainerConfig
+from modelzoo_mediswift.data.batch import Share
 from modelzoo_mediswift.engine.host_memory import available_memory
 from modelzoo_mediswift.engine.processes import Processes
 from modelzoo_mediswift.errors import UserError
-from modelzoo_mediswift.plan.memory import evaluated_bytes_per_token, training_memory
-from modelzoo_mediswift.plan.parameters import count_parameters, parameter_shapes
+from modelzoo_mediswift.plan.memory import Memory, fitting_micro_batch
+from modelzoo_mediswift.plan.plan import make_plan
 
-# Of what is left, for a pass of evaluation: it took up to 2.9 times the prediction
-# (benchmarks/step_memory.py --evaluate), for the holes between what the C library keeps.
-EVALUATION_SHARE = 0.3
-_FLOAT = 4
+# Of a GPU's memory; the rest is for the CUDA context, libraries and what the allocator wastes.
+USED_MEMORY = 0.85
+# Of what a host has left. Steps took up to 1.5 of what was predicted (benchmarks/step_memory.py),
+# for the holes between what the C library keeps.
+USED_HOST_MEMORY = 0.65
 _GIB = 2**30
 
 
-def require_memory(
-    init: InitConfig, length: int, device: torch.device, processes: Processes, *, trains: bool
-) -> None:
-    """Raises UserError where a CPU's memory cannot hold the model with its state, a sequence of
-    `length` tokens and the copy that a checkpoint is written from. What an earlier run of this
-    process has freed is given back first."""
-    if device.type != "cpu":
+def require_memory(config: TrainerConfig, device: torch.device, processes: Processes) -> None:
+    """Raises UserError where a CPU's memory cannot hold the model and its state.
+
+    Call it before the model is made. Runs that may take less than `plan` predicts may try.
+    """
+    init = config.init
+    less = init.callback(SparseKernels) or init.callback(TrainOnly)
+    memory = make_plan(config).memory
+    available = _on_host(processes) if device.type == "cpu" else None
+    if available is None or memory is None or less or init.backend.shard_parameters:
         return
-    give_back_freed_memory()
-    available = available_memory()
-    # Where the processes meet, all have looked, and none has allocated anything yet.
-    least = processes.least(available or 0) // processes.local_count
-    if not least:
-        return
-    what, needed = _needed(init, length, processes, trains)
-    if needed > least:
+    state = memory.weights + memory.masks + memory.optimizer + memory.gradients
+    if state > available:
         each = " for each process" if processes.many else ""
         raise UserError(
-            f"memory: the model with {what} takes {needed / _GIB:.1f} GiB, and "
-            f"{least / _GIB:.1f} GiB are available{each}"
+            f"memory: weights, gradients and moments take {state / _GIB:.1f} GiB, and "
+            f"{available / _GIB:.1f} GiB are left{each}"
         )
 
 
-def evaluated_at_once(
-    init: InitConfig, device: torch.device, processes: Processes, *, trains: bool
+def choose_micro_batch(
+    config: TrainerConfig,
+    length: int,
+    device: torch.device,
+    processes: Processes,
+    *,
+    compiled: bool,
 ) -> int | None:
-    """Sequences that a pass of evaluation may take at a time beside the model, which is there, and
-    if it `trains` its moments, which are not yet."""
-    available = available_memory() if device.type == "cpu" else None
+    """What the file says; where it says nothing, the sequences that should fit beside the model,
+    the same in all processes."""
+    init = config.init
+    if init.micro_batch_size is not None or config.fit is None:
+        return init.micro_batch_size
+    memory = make_plan(config, length, compiled).memory
+    budget = _budget(memory, device, processes) if memory else None
+    if memory is None or budget is None:
+        return None
+    share = Share(0, processes.count).each(config.fit.train_dataloader.batch_size)
+    several = init.loop.grad_accum_steps > 1 or processes.many
+    fitting = processes.least(fitting_micro_batch(memory, share, budget, accumulates=several))
+    takes = memory.of(fitting, accumulates=several or fitting < share).total
+    if processes.first and (fitting < share or takes > budget):
+        print(
+            f"memory: {fitting} of {share} sequences at a time, which take about "
+            f"{takes / _GIB:.1f} GiB; {budget / _GIB:.1f} GiB are to be used",
+            file=sys.stderr,
+        )
+    return fitting
+
+
+def _budget(memory: Memory, device: torch.device, processes: Processes) -> int | None:
+    """Bytes to be used by this process, the model included, which is there already; None where the
+    system does not tell."""
+    if device.type == "cuda":
+        return int(USED_MEMORY * torch.cuda.get_device_properties(device).total_memory)
+    available = _on_host(processes)
     if available is None:
         return None
-    each = evaluated_bytes_per_token(init.model, mixed=_mixed(init))
-    moments = 2 * _FLOAT * _trained(init) if trains else 0
-    budget = EVALUATION_SHARE * (available / processes.local_count - moments)
-    return max(1, processes.least(int(budget / (each * init.model.max_position_embeddings))))
+    return int(USED_HOST_MEMORY * (available + memory.weights + memory.masks))
 
 
-def _needed(init: InitConfig, length: int, processes: Processes, trains: bool) -> tuple[str, int]:
-    """What takes the most, and its bytes: at least so many, for one process."""
-    counts = count_parameters(init.model, init.sparsity if trains else ())
-    memory = training_memory(
-        init.model, counts, sequences=1, sequence_length=length, mixed=_mixed(init)
-    )
-    if not trains:
-        each = evaluated_bytes_per_token(init.model, mixed=_mixed(init))
-        return "one sequence", memory.weights + memory.half_weights + each * length
-    shared = processes.count if init.backend.shard_parameters else 1
-    trained = _FLOAT * _trained(init)
-    held = memory.weights + memory.masks + 2 * trained  # with both moments
-    compressed = init.callback(SparseKernels) is not None and not processes.many
-    if compressed:  # as much as may be
-        held, trained = memory.weights + memory.masks, _FLOAT * counts.nonzero
-    asked = init.micro_batch_size is not None  # whoever says so may try
-    before = 0 if asked else memory.half_weights + memory.activations + memory.loss
-    needs = {
-        "its state" if asked else "its state and one sequence": held // shared
-        + max(trained // shared, before)
-    }
-    if init.checkpoint.steps and not compressed:
-        needs["its state, copied for a checkpoint,"] = held // shared + held
-    return max(needs.items(), key=lambda need: need[1])
-
-
-def _trained(init: InitConfig) -> int:
-    """Number of parameters that train."""
-    only = init.callback(TrainOnly)
-    return sum(
-        math.prod(shape)
-        for name, shape in parameter_shapes(init.model).items()
-        if only is None or any(fnmatchcase(name, glob) for glob in only.param_filter)
-    )
-
-
-def _mixed(init: InitConfig) -> bool:
-    return init.precision is not None and init.precision.enabled
+def _on_host(processes: Processes) -> int | None:
+    """Bytes that are left for this process."""
+    available = available_memory()
+    return None if available is None else available // processes.local_count

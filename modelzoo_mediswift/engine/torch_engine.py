@@ -55,7 +55,6 @@ class TorchEngine:
         *,
         autocast: torch.dtype | None = None,
         micro_batch_size: int | None = None,
-        evaluated_at_once: int | None = None,
         guessed: bool = False,
         module: nn.Module | None = None,
         processes: Processes = ALONE,
@@ -74,7 +73,6 @@ class TorchEngine:
         self.update = update
         self.autocast = autocast
         self.micro_batch_size = micro_batch_size
-        self.evaluated_at_once = evaluated_at_once
         self.guessed = guessed
         self.sparse_layers = sparse_layers
         self.fp8 = fp8
@@ -95,15 +93,12 @@ class TorchEngine:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=self.autocast)
 
-    def _pieces(
-        self, batch: Batch, size: int | None
-    ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-        """Micro-batches of `size` sequences (None: all) on the device: ids, targets, flat positions
-        of the targets (None: all).
+    def _pieces(self, batch: Batch) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+        """Micro-batches on the device: ids, targets, flat positions of the targets (None: all).
 
         What is computed from the loss mask is computed on the host, before the copy.
         """
-        size = size or len(batch.input_ids)
+        size = self.micro_batch_size or len(batch.input_ids)
         for ids, labels, mask in zip(
             batch.input_ids.split(size),
             batch.labels.split(size),
@@ -222,7 +217,7 @@ class TorchEngine:
             )
             n_tokens += fed
             divisor = update.grad_accum_steps * max(counted, 1)
-            pieces = list(self._pieces(batch, self.micro_batch_size))
+            pieces = list(self._pieces(batch))
             for k, (ids, targets, positions) in enumerate(pieces, 1):
                 last = i + 1 == update.grad_accum_steps and k == len(pieces)
                 with accumulating(self.module, last):
@@ -250,11 +245,8 @@ class TorchEngine:
         n_tokens = 0
         for batch in batches:
             n_tokens += int(batch.loss_mask.sum())
-            size = self.micro_batch_size
-            if size is None and len(batch.input_ids) > (self.evaluated_at_once or math.inf):
-                size = self.evaluated_at_once
-            for ids, targets, positions in self._pieces(batch, size):
-                with self._autocast(), named_out_of_memory(self.device, size):
+            for ids, targets, positions in self._pieces(batch):
+                with self._autocast(), named_out_of_memory(self.device, self.micro_batch_size):
                     loss, correct = self.module(ids, targets, positions, count_right=True)
                 loss_sum += loss
                 right += correct

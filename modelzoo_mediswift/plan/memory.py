@@ -141,15 +141,6 @@ def saved_bytes_per_token(model: Model, *, mixed: bool, compiled: bool = False) 
     return _TOKEN + model.num_hidden_layers * layer + head
 
 
-def evaluated_bytes_per_token(model: Model, *, mixed: bool) -> int:
-    """Bytes per token that exist at once in a forward pass that keeps nothing: in a feed-forward
-    block the residual stream, its norm, what is before and after GELU, and the result."""
-    d, f = model.hidden_size, model.filter_size
-    size = _HALF if mixed else _FLOAT
-    half_copy = _HALF * d if mixed else 0
-    return _TOKEN + 2 * _FLOAT * d + half_copy + size * (2 * f + d)
-
-
 def checkpoint_bytes(counts: ParameterCounts) -> int:
     """Weights, both moments and masks as they lie in a checkpoint."""
     return 3 * _FLOAT * counts.total + _MASK * counts.masked_total

@@ -27,7 +27,7 @@ def test_one_line_says_what_to_change_and_checkpoints_stay(
         assert main(["CPU", "-p", "sparse.yaml", *mode]) == 2
     message = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error: ")]
     assert len(message) == 1
-    assert "out of memory with the whole batch at a time" in message[0]
+    assert "out of memory with 4 sequences at a time" in message[0]
     assert "csx.performance.micro_batch_size" in message[0]
     assert files == {p: p.read_bytes() for p in (run_files / "run" / "checkpoint_5").iterdir()}
     assert main(["CPU", "-p", "sparse.yaml"]) == 0
