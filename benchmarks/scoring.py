@@ -13,6 +13,7 @@ does: ours as `mediswift evaluate`, the peer by `from_pretrained`. Times are pro
 """
 
 import argparse
+import logging
 import multiprocessing
 import statistics
 import tempfile
@@ -20,12 +21,11 @@ import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from machine import machine
-from transformers import GPT2LMHeadModel
-from transformers.utils import logging
 
 from modelzoo_mediswift.checkpoint.directory import Checkpoint, save_checkpoint
 from modelzoo_mediswift.checkpoint.huggingface import write_weights
@@ -133,7 +133,7 @@ def said_after(row: list[int]) -> str:
 
 
 def generate_batches(
-    model: GPT2LMHeadModel, questions: list[Example], vocab_size: int, batch_size: int
+    model: Any, questions: list[Example], vocab_size: int, batch_size: int
 ) -> list[str]:
     """`generate` on batches of the questions in their order, padded on the left; 1 is the loop."""
     said = []
@@ -152,6 +152,14 @@ Way = Callable[[list[Example]], list[str]]
 
 
 def peer(folder: Path, precision: str, vocab_size: int, batch_size: int) -> Way:
+    # It imports torchao where that is installed, which names its libraries that need a GPU.
+    for name in ("torchao", "torch.utils._pytree"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    from transformers import GPT2LMHeadModel
+    from transformers.utils import logging as peer_logging
+
+    peer_logging.disable_progress_bar()
+    peer_logging.set_verbosity_error()  # it asks for a mask of what is not padded
     model = GPT2LMHeadModel.from_pretrained(folder, dtype=getattr(torch, precision)).eval()
     return lambda some: generate_batches(model, some, vocab_size, batch_size)
 
@@ -172,8 +180,6 @@ def measure(
 ) -> None:
     """Run one way, in a process of its own; sends the seconds of each round, and the answers."""
     torch.set_num_threads(1)  # several would count the time in which they wait for each other
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()  # it asks for a mask of what is not padded
     precision = "bfloat16" if name.endswith("bf16") else "float32"
     if name.startswith("ours"):
         way = ours(checkpoint, precision, flags.batch_size)
