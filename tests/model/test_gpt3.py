@@ -1,4 +1,5 @@
 import math
+from statistics import NormalDist
 
 import pytest
 import torch
@@ -160,6 +161,18 @@ def test_initialization_is_truncated_scaled_and_seeded():
     first = unique_tensors(small(seed=5))
     assert all(torch.equal(t, first[n]) for n, t in unique_tensors(again).items())
     assert any(not torch.equal(t, first[n]) for n, t in unique_tensors(other).items())
+
+
+@pytest.mark.parametrize(("low", "high"), [(-0.04, 0.04), (0.01, math.inf), (-math.inf, 0.03)])
+def test_cut_normal_numbers_are_the_inverse_of_uniform_ones(low, high):
+    """Whatever PyTorch's version makes of a seed."""
+    normal = NormalDist(0.01, 0.02)
+    drawn = torch.empty(1000)
+    Initializer(0.02, 0.01, low, high).fill(drawn, torch.Generator().manual_seed(3))
+    shares = torch.rand(1000, generator=torch.Generator().manual_seed(3)).double()
+    first, last = normal.cdf(low), normal.cdf(high)
+    expected = [normal.inv_cdf(first + u * (last - first)) for u in shares.tolist()]
+    assert drawn.tolist() == pytest.approx(expected, rel=1e-3, abs=1e-6)
 
 
 def test_given_initializers_are_used():
