@@ -87,7 +87,7 @@ def build_validate(
     init = config.init
     loaders = validation_loaders(config, mode)
     processes, device = meet(init, device_name)
-    model = build_model(init.model, init.seed or 0)
+    model = build_model(init.model, None if path else init.seed or 0)
     if init.fp8:
         use_fp8(model, init.fp8, device)
     step = load_for_evaluation(model, path)

@@ -31,9 +31,10 @@ def require_memory(config: TrainerConfig, device: torch.device, processes: Proce
     """
     init = config.init
     less = init.callback(SparseKernels) or init.callback(TrainOnly)
-    memory = make_plan(config).memory
-    available = _on_host(processes) if device.type == "cpu" else None
-    if available is None or memory is None or less or init.backend.shard_parameters:
+    if device.type != "cpu" or less or init.backend.shard_parameters:
+        return
+    memory, available = make_plan(config).memory, _on_host(processes)
+    if memory is None or available is None:
         return
     state = memory.weights + memory.masks + memory.optimizer + memory.gradients
     if state > available:

@@ -51,7 +51,7 @@ class Memory:
         return replace(
             self,
             activations=sequences * self.activations_per_sequence,
-            earlier_gradients=self.gradients if accumulates else 0,
+            earlier_gradients=self.weights if accumulates else 0,  # without RigL's copies
         )
 
 

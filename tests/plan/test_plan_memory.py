@@ -34,6 +34,15 @@ def test_state_by_hand(model: Make, block: type) -> None:
     assert checkpoint_bytes(counts) == 12 * 556 + 384
 
 
+def test_earlier_micro_batches_leave_no_copies_of_rigl(model: Make, block: type) -> None:
+    counts = count_parameters(model(), [block(0.75, algorithm="rigl")])
+    assert counts.kept_gradients > 0
+    settings = {"sequence_length": 5, "mixed": False}
+    memory = training_memory(model(), counts, sequences=3, **settings)
+    assert memory.of(3, accumulates=True) == memory
+    assert memory.of(3, accumulates=False).earlier_gradients == 0
+
+
 def test_half_precision_copies_the_matrices(model: Make) -> None:
     """The decoder's 384 weights and the output layer's 10 * 4."""
     counts = count_parameters(model(), [])
