@@ -93,7 +93,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if argv is None else list(argv)
     arguments = make_parser().parse_args(given)
     os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
-    return guarded(lambda: _run(arguments, given))
+    code = guarded(lambda: _run(arguments, given))
+    if "WORLD_SIZE" in os.environ:  # torchrun's
+        from modelzoo_mediswift.engine.processes import leave
+
+        leave(code)
+    return code
 
 
 def _run(arguments: argparse.Namespace, given: Sequence[str]) -> int:
@@ -114,15 +119,7 @@ def _run_one(
             if config.init.backend.validate_only or config.init.backend.compile_only:
                 return csx.compile_alone(config, arguments.mode)
             return _by_mode(arguments, config, facts)
-    from modelzoo_mediswift.engine.processes import leave
-
-    try:
-        code = _by_mode(arguments, config, facts)
-    except BaseException:
-        leave(failed=True)
-        raise
-    leave()
-    return code
+    return _by_mode(arguments, config, facts)
 
 
 def _run_stages(

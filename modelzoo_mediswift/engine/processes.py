@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import sys
 from dataclasses import dataclass
 
 import torch
@@ -92,11 +94,21 @@ def join(processes: Processes, device: torch.device) -> None:
         dist.init_process_group("gloo")
 
 
-def leave(*, failed: bool = False) -> None:
-    """Say good-bye to the other processes.
+def leave(code: int) -> None:
+    """Say good-bye to the other processes, if others were met, and end this one with the exit code.
 
-    NCCL's good-bye waits for theirs. One that `failed` goes without: what went wrong has to be
-    said, and they may be waiting for it in another place; torchrun ends them.
+    NCCL's good-bye waits for theirs. Who failed on a GPU goes without: the others may be waiting
+    in another place, and torchrun ends them.
+
+    Python's own end is left out. A thread of gloo that lets go of a tensor while Python ends
+    aborts the process, whose work is done and whose exit code says that it failed
+    (https://github.com/pytorch/pytorch/issues/190489).
     """
-    if dist.is_initialized() and not (failed and torch.cuda.is_initialized()):
+    if not dist.is_initialized():
+        return
+    if code == 0 or not torch.cuda.is_initialized():
         dist.destroy_process_group()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -1,5 +1,9 @@
 """What is made of a model for several processes, seen from one."""
 
+import atexit
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import partialmethod
 from pathlib import Path
@@ -52,8 +56,37 @@ def test_a_compiled_copy_is_one_program_however_large(
 def test_who_failed_on_a_gpu_does_not_wait_for_the_others(
     group: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    codes: list[int] = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    monkeypatch.setattr(atexit, "_run_exitfuncs", lambda: None)
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)  # NCCL's good-bye is together
-    leave(failed=True)
+    leave(2)
     assert dist.is_initialized()
-    leave()
+    leave(0)
     assert not dist.is_initialized()
+    assert codes == [2, 0]
+    leave(0)  # who met nobody goes on
+    assert codes == [2, 0]
+
+
+LEAVES = """
+import atexit, sys
+import torch.distributed as dist
+from modelzoo_mediswift.engine.processes import leave
+
+class Last:
+    def __del__(self):
+        print("Python ended")
+
+last = Last()
+atexit.register(print, "libraries ended")
+dist.init_process_group("gloo", init_method=f"file://{sys.argv[1]}", rank=0, world_size=1)
+print("said")
+leave(3)
+"""
+
+
+def test_who_met_others_leaves_without_the_end_of_python(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", LEAVES, str(tmp_path / "meet")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (3, "said\nlibraries ended\n"), done.stderr
