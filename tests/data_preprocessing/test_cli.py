@@ -204,7 +204,7 @@ def test_no_training_document_of_hoc_is_taken_for_a_test(real_data: Path) -> Non
 
 
 def test_pmids_that_are_none(tmp_path: Path) -> None:
-    for content in ("12\nPMC7", '{"x": 1}', "[[1]]", "{"):
+    for content in ("12\nPMC7", '{"x": 1}', "[[1]]", "{", "[" * 100_000):
         (tmp_path / "ids").write_text(content)
         with pytest.raises(UserError, match="ids: not a list of PMIDs"):
             read_pmids(tmp_path / "ids")
@@ -242,3 +242,9 @@ def test_a_reader_that_stops_reading_sees_no_traceback(packing: list[str]) -> No
     assert process.stderr.read() == ""
     assert process.wait() == 141
     process.stderr.close()
+
+
+@pytest.mark.parametrize("text", ["123\n456 # a comment", '{"123": 0, "456": 1}', "[123, 456]"])
+def test_pmids_after_a_byte_order_mark(tmp_path: Path, text: str) -> None:
+    (tmp_path / "list").write_text(text, encoding="utf-8-sig")
+    assert read_pmids(tmp_path / "list") == {123, 456}
