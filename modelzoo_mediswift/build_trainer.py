@@ -16,7 +16,7 @@ import torch
 
 from modelzoo_mediswift.build_length import make_cadence, total_steps
 from modelzoo_mediswift.build_start import Start
-from modelzoo_mediswift.checkpoint.revival import REVIVED_FILE, Revival
+from modelzoo_mediswift.checkpoint.revival import Revival
 from modelzoo_mediswift.checkpoint.unfinished import clear_unfinished
 from modelzoo_mediswift.config.callbacks import KeepNCheckpoints, LogSparsity
 from modelzoo_mediswift.config.dump import to_yaml
@@ -60,7 +60,7 @@ class FitJob:
         held = holding(self.trainer.run.model_dir) if writes else nullcontext()
         with named_dead_worker(), held:
             if writes:
-                clear_unfinished(self.trainer.run.model_dir, (RECORD_FILE, STOPPING, REVIVED_FILE))
+                clear_unfinished(self.trainer.run.model_dir, (RECORD_FILE, STOPPING))
             self.trainer.fit(self.loader, self.validation)
 
 

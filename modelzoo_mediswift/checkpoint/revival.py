@@ -75,10 +75,7 @@ class Revival:
         if self.revived:
             model_dir.mkdir(parents=True, exist_ok=True)
             packed = {n: torch.from_numpy(_pack(places)) for n, places in self.revived.items()}
-            # Other processes of the run may be reading the one that is there.
-            temporary = model_dir / f".{REVIVED_FILE}.writing"
-            write_tensors(temporary, packed)
-            temporary.replace(model_dir / REVIVED_FILE)
+            write_tensors(model_dir / REVIVED_FILE, packed)
 
 
 def _pack(places: Tensor) -> np.ndarray:

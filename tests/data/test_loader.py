@@ -186,9 +186,11 @@ def test_a_worker_that_dies_while_the_main_process_computes_is_one_line(
     loader = TrainLoader(source, 4, vocab_size=VOCAB, num_workers=1)
     batches = iter(loader)
     next(batches)
-    subprocess.Popen(["sh", "-c", f"sleep 0.2; kill -9 {multiprocessing.active_children()[0].pid}"])
+    command = f"sleep 0.2; kill -KILL {multiprocessing.active_children()[0].pid}"
+    killer = subprocess.Popen(["sh", "-c", command])
     with pytest.raises(DeadWorker, match="a data loading worker died"), named_dead_worker():
         time.sleep(10)
+    killer.wait()
     loader.close()
 
 
