@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from data_preprocessing.records import SOURCES, read_batches, replacing
 from modelzoo_mediswift.errors import UserError
+from modelzoo_mediswift.whole_files import read_json
 
 SPLITS = ("train", "validation")
 UNKNOWN = "not stated"
@@ -45,16 +46,12 @@ def write_card(
 ) -> dict[str, Any]:
     """Write card.md, card.html and the plots into `out_dir`; return the main counts.
 
-    Raises UserError if `merged_dir` is not what `merge` wrote.
+    Raises UserError if a folder is not what its stage wrote.
     """
-    merged = _json(merged_dir / "counts.json")
+    merged = _json(merged_dir / "counts.json", "merge", ("in", "out", "dropped", "options"))
     corpus = count_documents(merged_dir)
-    parsed = _json(parsed_dir / "counts.json")["totals"] if parsed_dir else {}
-    packed = {
-        split: _json(packed_dir / split / "data_params.json")
-        for split in SPLITS
-        if packed_dir and (packed_dir / split).is_dir()
-    }
+    parsed = _json(parsed_dir / "counts.json", "parse", ("totals",))["totals"] if parsed_dir else {}
+    packed = _data_params(packed_dir) if packed_dir else {}
     out_dir.mkdir(parents=True, exist_ok=True)
     plots = {"years.svg": _plot_years(corpus), "dropped.svg": _plot_dropped(merged)}
     sections = _sections(corpus, merged, parsed, packed)
@@ -281,10 +278,19 @@ def _write(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ValueError, TypeError):
-        raise UserError(f"{path}: damaged") from None
+def _data_params(packed_dir: Path) -> dict[str, dict[str, Any]]:
+    """Each split's data_params.json; a corpus may be too small to have a validation split."""
+    return {
+        split: _json(packed_dir / split / "data_params.json", "pack", ("packing",))
+        for split in SPLITS
+        if split == "train" or (packed_dir / split).is_dir()
+    }
+
+
+def _json(path: Path, stage: str, keys: Sequence[str]) -> dict[str, Any]:
+    """What a stage wrote about its work, with at least these keys."""
+    content = read_json(path)
+    for key in keys:
+        if key not in content:
+            raise UserError(f"{path}: has no {key}; expected the file that `{stage}` writes")
+    return content

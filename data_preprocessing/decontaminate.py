@@ -95,13 +95,13 @@ def evaluation_texts(path: Path) -> Iterator[str]:
         if path.suffix == ".json":
             yield from _strings(json.loads(text))
         elif path.suffix == ".jsonl":
-            for line in filter(str.strip, text.splitlines()):
+            for line in filter(str.strip, text.split("\n")):
                 yield from _strings(json.loads(line))
         elif path.suffix == ".csv":
             for row in csv.reader(io.StringIO(text)):
                 yield from row
         elif path.suffix == ".tsv":
-            for line in text.splitlines():
+            for line in text.split("\n"):
                 yield from line.split("\t")
         else:
             yield from re.split(r"\n\s*\n", text)

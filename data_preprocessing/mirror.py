@@ -218,7 +218,7 @@ class HttpMirror:
         except _NoSuchRange:
             return self.open(path)
         length = answer.headers.get("Content-Length")
-        total = int(length) if length is not None and length.isdigit() else None
+        total = int(length) if length is not None and length.isdecimal() else None
         began = 0
         if answer.status == http.HTTPStatus.PARTIAL_CONTENT:
             given = _CONTENT_RANGE.match(answer.headers.get("Content-Range", ""))
@@ -280,7 +280,7 @@ def network(where: str) -> Iterator[None]:
 
 def _seconds(retry_after: str) -> float:
     """The Retry-After header, a number or a date, as seconds from now; at most ten minutes."""
-    if retry_after.strip().isdigit():
+    if retry_after.strip().isdecimal():
         return min(600.0, float(retry_after))
     try:
         until = email.utils.parsedate_to_datetime(retry_after).timestamp()

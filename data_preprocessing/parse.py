@@ -69,7 +69,8 @@ def parse_files(
     totals = _totals(files)
     with replacing(out_dir / "counts.json") as temporary:
         document = {"totals": totals, "files": files}
-        temporary.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+        # As ASCII: the names of files and archive members need not be UTF-8.
+        temporary.write_text(json.dumps(document, indent=1) + "\n")
     return totals
 
 
@@ -126,7 +127,7 @@ def _is_input(path: Path) -> bool:
 def _file_order(path: Path) -> tuple[list[tuple[int, str]], str]:
     """Sort key: the name with its numbers by value, so that 9 comes before 10."""
     parts = re.split(r"(\d+)", path.name)
-    return [(int(part), "") if part.isdigit() else (0, part) for part in parts], str(path)
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in parts], str(path)
 
 
 def _stem(path: Path) -> str:

@@ -22,12 +22,12 @@ def read_pmids(path: Path) -> set[int]:
     Raises UserError if they are not numbers.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         if text.lstrip()[:1] in ("{", "["):
             return {int(pmid) for pmid in json.loads(text)}
         lines = (line.partition("#")[0] for line in text.splitlines())
         return {int(pmid) for line in lines for pmid in line.split()}
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise UserError(f"{path}: not a list of PMIDs ({error})") from None

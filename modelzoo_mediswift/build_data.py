@@ -88,7 +88,7 @@ def eval_loaders(
 ) -> dict[str, tuple[DataLoaderConfig, EvalLoader]]:
     """A name and a loader for each validation set; opened now, to fail early."""
     loaders: dict[str, tuple[DataLoaderConfig, EvalLoader]] = {}
-    for config in configs:
+    for number, config in enumerate(configs, start=1):
         source = open_data(config, init.model)
         steps = init.loop.eval_steps
         loader = EvalLoader(
@@ -99,10 +99,9 @@ def eval_loaders(
             share=share,
             **loader_options(config, init.model),
         )
-        name = Path(config.data_dir[0]).name
-        if name in loaders:
-            name = config.data_dir[0]
-        loaders[name] = config, loader
+        folder = config.data_dir[0]
+        names = (Path(folder).name, folder, f"{folder} ({number})")
+        loaders[next(name for name in names if name not in loaders)] = config, loader
     return loaders
 
 

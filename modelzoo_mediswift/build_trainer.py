@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 import secrets
 from collections.abc import Mapping, Sequence
@@ -16,11 +17,13 @@ import torch
 from modelzoo_mediswift.build_length import make_cadence, total_steps
 from modelzoo_mediswift.build_start import Start
 from modelzoo_mediswift.checkpoint.revival import Revival
+from modelzoo_mediswift.checkpoint.unfinished import clear_unfinished
 from modelzoo_mediswift.config.callbacks import KeepNCheckpoints, LogSparsity
 from modelzoo_mediswift.config.dump import to_yaml
 from modelzoo_mediswift.config.fine_tuning import EarlyStopping as EarlyStoppingConfig
 from modelzoo_mediswift.config.trainer import FitConfig, InitConfig, TrainerConfig
 from modelzoo_mediswift.data.batch import Validation
+from modelzoo_mediswift.data.batch_loader import named_dead_worker
 from modelzoo_mediswift.data.hdf5 import SequenceSource
 from modelzoo_mediswift.engine.base import Engine
 from modelzoo_mediswift.engine.peaks import peak_flops
@@ -32,10 +35,13 @@ from modelzoo_mediswift.sparsity.masking import Masking
 from modelzoo_mediswift.trainer.callbacks.base import Callback, Run
 from modelzoo_mediswift.trainer.callbacks.jsonl_log import JsonLog
 from modelzoo_mediswift.trainer.callbacks.progress import ProgressLogger
+from modelzoo_mediswift.trainer.callbacks.run_record import RECORD_FILE
 from modelzoo_mediswift.trainer.callbacks.sparsity_table import SparsityTable
 from modelzoo_mediswift.trainer.checkpointing import Checkpointing
+from modelzoo_mediswift.trainer.early_stopping import FILE as STOPPING
 from modelzoo_mediswift.trainer.early_stopping import EarlyStopping
 from modelzoo_mediswift.trainer.one_run import holding
+from modelzoo_mediswift.trainer.stop_request import StopRequest
 from modelzoo_mediswift.trainer.trainer import Cadence, Loader, Trainer
 
 
@@ -51,7 +57,10 @@ class FitJob:
     def run(self) -> None:
         """Train; of several processes the one that writes holds the run's folder."""
         writes = self.trainer.checkpointing.writes
-        with holding(self.trainer.run.model_dir) if writes else nullcontext():
+        held = holding(self.trainer.run.model_dir) if writes else nullcontext()
+        with named_dead_worker(), held:
+            if writes:
+                clear_unfinished(self.trainer.run.model_dir, (RECORD_FILE, STOPPING))
             self.trainer.fit(self.loader, self.validation)
 
 
@@ -100,6 +109,7 @@ def make_fit_job(
         parts.callbacks if processes.first else [],
         stopping,
         agree=processes.any,
+        stop=StopRequest(os.getppid() if processes.many else None),
     )
     done = step >= total or (stopping is not None and stopping.exhausted)
     return FitJob(trainer, parts.loader, parts.validation, finished=done)

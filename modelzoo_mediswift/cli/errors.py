@@ -11,20 +11,25 @@ BAD_INPUT = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
-def guarded(command: Callable[[], int]) -> int:
+def say(line: str, error: BaseException) -> None:
+    """Tell the user what the error means."""
+    print(line, file=sys.stderr)
+
+
+def guarded(command: Callable[[], int], tell: Callable[[str, BaseException], None] = say) -> int:
     """Run `command` and turn the user's mistakes into messages."""
     try:
         return command()
     except UserError as error:
         for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
+            tell(f"error: {line}", error)
         return BAD_INPUT
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        tell("interrupted", error)
         return INTERRUPTED
     except BrokenPipeError:  # `mediswift plan ... | head`
         sys.stderr.close()
         return 0
     except OSError as error:  # a full disk, a folder without permission
-        print(f"error: {system_message(error)}", file=sys.stderr)
+        tell(f"error: {system_message(error)}", error)
         return BAD_INPUT

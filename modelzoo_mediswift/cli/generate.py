@@ -112,6 +112,7 @@ def _check(arguments: argparse.Namespace) -> None:
         ("temperature", 0, None),
         ("top_k", 1, None),
         ("top_p", 0, 1),
+        ("seed", 0, 2**63 - 1),
     ):
         value = getattr(arguments, name)
         if value is None:

@@ -93,12 +93,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if argv is None else list(argv)
     arguments = make_parser().parse_args(given)
     os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
-    code = guarded(lambda: _run(arguments, given))
-    if "WORLD_SIZE" in os.environ:  # torchrun's
-        from modelzoo_mediswift.engine.processes import leave
+    if "WORLD_SIZE" not in os.environ:
+        return guarded(lambda: _run(arguments, given))
+    from modelzoo_mediswift.cli.launched import run_launched
 
-        leave(code)
-    return code
+    return run_launched(lambda: _run(arguments, given))
 
 
 def _run(arguments: argparse.Namespace, given: Sequence[str]) -> int:
@@ -237,6 +236,7 @@ def _train(
 
 def _evaluate(arguments: argparse.Namespace, config: TrainerConfig) -> int:
     from modelzoo_mediswift import build, build_csx
+    from modelzoo_mediswift.data.batch_loader import named_dead_worker
 
     for path in _checkpoints(arguments, config):
         if arguments.device == "CSX":
@@ -246,7 +246,9 @@ def _evaluate(arguments: argparse.Namespace, config: TrainerConfig) -> int:
                 config, arguments.device, path, arguments.mode
             )
         _say(f"evaluating {path or 'the initial weights'}")
-        for name, result in trainer.validate(validation).items():
+        with named_dead_worker():
+            results = trainer.validate(validation)
+        for name, result in results.items():
             if _speaks():
                 _print_result(path, name, result)
     return 0

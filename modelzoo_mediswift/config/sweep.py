@@ -92,7 +92,7 @@ def load_sweep(
             where = f"{document.source}:{document.line_of((key,))}"
             raise UserError(f"{where}: {unknown('key', key, ['sweep'])}")
     try:
-        sweep = SweepConfig.model_validate(document.data["sweep"])
+        sweep = SweepConfig.model_validate(document.data.get("sweep"))
     except ValidationError as error:
         raise mistakes(document, ("sweep",), error) from None
     given = {"checkpoint_path": checkpoint_path, "folder": folder}

@@ -1,8 +1,11 @@
 """Reading batches with PyTorch's DataLoader: requests go to workers, checked rows come back."""
 
+import os
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
+from threading import Thread
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -67,6 +70,24 @@ class _BatchReader(Dataset):
             block = np.concatenate([block, np.zeros((missing, *block.shape[1:]), np.int32)])
         rows = torch.from_numpy(np.ascontiguousarray(block.transpose(1, 0, 2)))
         return request, int(lengths.sum()), rows
+
+
+class DeadWorker(UserError):
+    """A loader's worker was ended, which PyTorch says anywhere in the main process's work."""
+
+
+@contextmanager
+def named_dead_worker() -> Iterator[None]:
+    """Turn what PyTorch says about it inside into DeadWorker."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise DeadWorker(
+            f"a data loading worker died ({str(error).splitlines()[0].rstrip('. ')}); "
+            "often memory is short: try a smaller num_workers or prefetch_factor"
+        ) from error
 
 
 class Requests(Sampler[Request]):
@@ -134,7 +155,7 @@ class BatchLoader:
             for_workers = {
                 "prefetch_factor": prefetch_factor,
                 "persistent_workers": persistent_workers,
-                "worker_init_fn": _leave_interrupts_to_main,
+                "worker_init_fn": _leave_signals_to_main,
             }
         self._loader: DataLoader | None = None
         self._open_loader = partial(
@@ -160,20 +181,14 @@ class BatchLoader:
             self._loader = self._open_loader()
         iterator = iter(self._loader)
         while True:
-            problem = None
             try:
-                request, n_real, rows = next(iterator)
+                with named_dead_worker():
+                    request, n_real, rows = next(iterator)
+                problem = rows if isinstance(rows, str) else None
             except StopIteration:
                 return
-            except RuntimeError as error:
-                if "DataLoader worker" not in str(error):
-                    raise
-                problem = (
-                    f"a data loading worker died ({str(error).splitlines()[0].rstrip('. ')}); "
-                    f"often memory is short: try a smaller num_workers or prefetch_factor"
-                )
-            if problem is None and isinstance(rows, str):
-                problem = rows
+            except DeadWorker as error:
+                problem = str(error)
             if problem is not None:
                 # The workers end now, not when the traceback that holds this frame is collected.
                 self.close()
@@ -193,6 +208,16 @@ def _as_is(item: Any) -> Any:
     return item
 
 
-def _leave_interrupts_to_main(worker_id: int) -> None:
-    """Ctrl-C reaches the whole process group; only the main process shall react to it."""
+def _leave_signals_to_main(worker_id: int) -> None:
+    """Ctrl-C, torchrun and batch systems signal all processes, but only the main one shall react,
+    which has its last step to finish. It ends its workers with SIGTERM too, so who sent it counts.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    Thread(target=_end_with_main, daemon=True).start()
+
+
+def _end_with_main() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)

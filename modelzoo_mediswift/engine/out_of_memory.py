@@ -49,7 +49,8 @@ def halved(micro_batch_size: int, device: torch.device) -> int:
 
 def _advice(where: str, micro_batch_size: int | None) -> str:
     now = "the whole batch" if micro_batch_size is None else f"{micro_batch_size} sequences"
+    smaller = micro_batch_size // 2 if micro_batch_size and micro_batch_size > 1 else "N"
     return (
-        f"{where} ran out of memory with {now} at a time; set a smaller {_KEY.format('N')}, which "
-        "gives the same losses (`mediswift plan` says what a step needs); checkpoints are unharmed"
+        f"{where} ran out of memory with {now} at a time; set {_KEY.format(smaller)}, or less: the "
+        "losses stay (`mediswift plan` says what a step needs); checkpoints are unharmed"
     )

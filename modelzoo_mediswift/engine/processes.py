@@ -97,8 +97,8 @@ def join(processes: Processes, device: torch.device) -> None:
 def leave(code: int) -> None:
     """Say good-bye to the other processes, if others were met, and end this one with the exit code.
 
-    NCCL's good-bye waits for theirs. Who failed on a GPU goes without: the others may be waiting
-    in another place, and torchrun ends them.
+    A good-bye may wait for theirs. Who failed goes without: the others may be waiting in another
+    place, and end since this one is gone, or torchrun ends them.
 
     Python's own end is left out. A thread of gloo that lets go of a tensor while Python ends
     aborts the process, whose work is done and whose exit code says that it failed
@@ -106,7 +106,7 @@ def leave(code: int) -> None:
     """
     if not dist.is_initialized():
         return
-    if code == 0 or not torch.cuda.is_initialized():
+    if code == 0:
         dist.destroy_process_group()
     atexit._run_exitfuncs()
     sys.stdout.flush()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.model.beam import beam_search
 from modelzoo_mediswift.model.constrained import Trie, greedy_within, holds, make_trie
 from modelzoo_mediswift.model.generate import Prefix, greedy, read_prefix, score_continuations
@@ -136,6 +137,10 @@ def _score(
     known: a target of which every token was the most likely."""
     targets, names = choices.targets, choices.named.values()
     likelihoods, greedily = score_continuations(model, prefix, targets)
+    if likelihoods.isnan().any():
+        raise UserError(
+            "the model's likelihoods are not numbers: some of its weights are infinite or NaN"
+        )
     scores = [dict(zip(names, values, strict=True)) for values in likelihoods.tolist()]
     drafts = [targets[row.index(True)][:-1] if any(row) else None for row in greedily.tolist()]
     return scores, drafts

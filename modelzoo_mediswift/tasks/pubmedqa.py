@@ -127,8 +127,10 @@ class PubMedQA:
         folder = path / f"pqal_fold{self.fold}"
         splits = _read_folds(folder) if folder.is_dir() else _read_official(path, self.fold)
         for records in splits.values():
-            for pmid in records.keys() - with_context(records).keys():
-                raise UserError(f"{path}: PMID {pmid}: CONTEXTS is empty")
+            answerable = with_context(records)
+            for pmid in records:
+                if pmid not in answerable:
+                    raise UserError(f"{path}: PMID {pmid}: CONTEXTS is empty")
         return splits
 
     def example(self, pmid: str, record: Record) -> Example:

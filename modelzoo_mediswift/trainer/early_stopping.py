@@ -6,6 +6,7 @@ checkpoint decides as if it had never stopped.
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,10 +55,14 @@ class EarlyStopping:
 
     @property
     def best(self) -> tuple[int, float] | None:
-        """Step and value of the best evaluation."""
+        """Step and value of the best evaluation; what is not a number is beaten by any number."""
         best: tuple[int, float] | None = None
         for step, value in self.history:
-            if best is None or self._gain(value, best[1]) > self.min_delta:
+            if (
+                best is None
+                or (math.isnan(best[1]) and not math.isnan(value))
+                or self._gain(value, best[1]) > self.min_delta
+            ):
                 best = step, value
         return best
 

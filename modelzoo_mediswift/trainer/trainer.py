@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from types import FrameType
 from typing import Any, Protocol
 
 from modelzoo_mediswift.data.batch import Batch, Validation
@@ -14,6 +11,7 @@ from modelzoo_mediswift.engine.base import Engine, EvalResult, StepResult
 from modelzoo_mediswift.trainer.callbacks.base import Callback, Run
 from modelzoo_mediswift.trainer.checkpointing import Checkpointing
 from modelzoo_mediswift.trainer.early_stopping import EarlyStopping
+from modelzoo_mediswift.trainer.stop_request import StopRequest
 
 
 class Loader(Protocol):
@@ -75,8 +73,9 @@ class Trainer:
         callbacks: Sequence[Callback] = (),
         early_stopping: EarlyStopping | None = None,
         agree: Callable[[bool], bool] = bool,
+        stop: StopRequest | None = None,
     ) -> None:
-        """`agree` tells every process of the run what one of them was asked."""
+        """`agree` tells every process of the run what one of them was asked by `stop`."""
         self.engine = engine
         self.run = run
         self.cadence = cadence
@@ -84,20 +83,20 @@ class Trainer:
         self.callbacks = callbacks
         self.early_stopping = early_stopping
         self.agree = agree
-        self._signalled = False  # this process, since when nobody else need know
+        self.stop = stop or StopRequest()  # this process; nobody else need know yet
         self._stop_requested = False  # all processes
 
     def fit(self, loader: Loader, validation: Validation) -> None:
         """Train from the run's start step to the end.
 
         Raises Interrupted after SIGINT or SIGTERM: the current step is finished and a
-        checkpoint saved first. A second signal ends the process at once.
+        checkpoint saved first. A second signal, not the first one's echo, ends the process at once.
         """
         step = self.run.start_step
         self._each(lambda c: c.on_start(self.run))
         batches = iter(loader)
         try:
-            with self._signals():
+            with self.stop.listening():
                 if step == 0:
                     if self.cadence.checkpoint_first:
                         self._save(step, loader)
@@ -113,11 +112,12 @@ class Trainer:
                     )
                     if self.cadence.evaluate_at(step):
                         self._watch(step, self._evaluate(step, validation))
-                        self._stop_requested = self.agree(self._signalled)
+                        self._stop_requested = self.agree(self.stop.made)
                     if self._save_at(step):
                         self._save(step, loader)
                     finished = step >= self.cadence.total_steps or self._good_enough
                     if self._stop_requested and not finished:
+                        self.agree(True)  # who left before all is saved would end the others
                         raise Interrupted(step)
                 if step < self.cadence.total_steps:
                     self.run.facts["stopped_early"] = True
@@ -134,7 +134,7 @@ class Trainer:
 
     def _on_step(self, result: StepResult) -> bool:
         self._each(lambda c: c.on_step(result))
-        self._stop_requested = self.agree(self._signalled)
+        self._stop_requested = self.agree(self.stop.made)
         return not self._stop_requested
 
     def _evaluate(self, step: int, validation: Validation) -> dict[str, EvalResult]:
@@ -174,20 +174,3 @@ class Trainer:
     def _each(self, call: Callable[[Callback], None]) -> None:
         for callback in self.callbacks:
             call(callback)
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Turn the first SIGINT or SIGTERM into a request, and let the second one through."""
-
-        def request(number: int, frame: FrameType | None) -> None:
-            self._signalled = True
-            signal.signal(number, previous[signal.Signals(number)])
-
-        previous = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
-        for number in previous:
-            signal.signal(number, request)
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)

@@ -80,7 +80,8 @@ def test_standard_input_and_long_texts(capsys, files, monkeypatch):
 
 
 @pytest.mark.parametrize("flag", ["--max_new_tokens=0", "--temperature=-1", "--temperature=inf",
-                                  "--top_k=0", "--top_p=1.5", "--top_p=nan"])  # fmt: skip
+                                  "--top_k=0", "--top_p=1.5", "--top_p=nan",
+                                  "--seed=-1", "--seed=99999999999999999999"])  # fmt: skip
 def test_senseless_settings_are_refused(capsys, files, flag):
     path, tokenizer = files
     assert main(["generate", str(path), "IL-6", "--tokenizer", str(tokenizer), flag]) == 2

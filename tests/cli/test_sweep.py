@@ -194,6 +194,7 @@ def test_a_stage_of_a_recipe_starts_where_the_one_before_ended(files, capsys):
         ("[4, 8]", "[400]", "0 batches of 400 (24 sequences)"),
         ("base.yaml", "base.yaml\n  stage: 2", "base.yaml has 1 stages, got 2"),
         ("sweep:", "swep:", 'unknown key "swep"; did you mean "sweep"?'),
+        (SWEEP, "{}", "sweep.yaml:1: sweep: expected a mapping, got null"),
     ],
 )
 def test_mistakes(files, capsys, old, new, message):

@@ -1,6 +1,8 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import time
 from itertools import islice
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 import torch
 
 from modelzoo_mediswift.data.batch import Batch
+from modelzoo_mediswift.data.batch_loader import DeadWorker, named_dead_worker
 from modelzoo_mediswift.data.hdf5 import SequenceSource, open_sequences
 from modelzoo_mediswift.data.loader import EvalLoader, TrainLoader
 from modelzoo_mediswift.data.order import DataOrder
@@ -174,6 +177,40 @@ def test_a_killed_worker_is_one_line(source: SequenceSource) -> None:
     killed = _Killed(source.files, MSL, None)
     with pytest.raises(UserError, match=r"a data loading worker died \(.*\); .* num_workers"):
         next(iter(TrainLoader(killed, 4, vocab_size=VOCAB, num_workers=1)))
+
+
+def test_a_worker_that_dies_while_the_main_process_computes_is_one_line(
+    source: SequenceSource,
+) -> None:
+    """PyTorch raises in its handler of SIGCHLD, wherever the main process is."""
+    loader = TrainLoader(source, 4, vocab_size=VOCAB, num_workers=1)
+    batches = iter(loader)
+    next(batches)
+    command = f"sleep 0.2; kill -KILL {multiprocessing.active_children()[0].pid}"
+    killer = subprocess.Popen(["sh", "-c", command])
+    with pytest.raises(DeadWorker, match="a data loading worker died"), named_dead_worker():
+        time.sleep(10)
+    killer.wait()
+    loader.close()
+
+
+def test_workers_end_when_the_main_process_says_so_and_not_by_others_signals(
+    source: SequenceSource,
+) -> None:
+    loader = TrainLoader(source, 4, vocab_size=VOCAB, num_workers=2)
+    batches = iter(loader)
+    assert ids(next(batches)) == [0, 1, 2, 3]
+    workers = multiprocessing.active_children()
+    for name in ("TERM", "INT"):  # as torchrun and batch systems do
+        command = ["kill", f"-{name}", *(str(worker.pid) for worker in workers)]
+        subprocess.run(command, check=True)
+        assert ids(next(batches))
+    time.sleep(0.1)
+    assert [worker.is_alive() for worker in workers] == [True, True]
+    workers[0].terminate()  # what Python does at its end
+    workers[0].join(2)
+    assert workers[0].exitcode == 0
+    loader.close()
 
 
 def test_workers_end_with_close(source: SequenceSource) -> None:

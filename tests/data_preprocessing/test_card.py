@@ -59,3 +59,15 @@ def test_same_corpus_same_bytes(merged: Path, tmp_path: Path) -> None:
 def test_not_a_merged_corpus(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"counts\.json: cannot be read"):
         write_card(tmp_path, tmp_path / "card", parsed_dir=None, packed_dir=None)
+
+
+def test_folders_of_other_stages(merged: Path, tmp_path: Path) -> None:
+    (tmp_path / "finetuned" / "train").mkdir(parents=True)
+    (tmp_path / "finetuned" / "train" / "data_params.json").write_text('{"counts": {}}')
+    for folders, message in (
+        ({"parsed_dir": merged, "packed_dir": None}, "has no totals; .* that `parse` writes"),
+        ({"parsed_dir": None, "packed_dir": tmp_path / "finetuned"}, "has no packing; .* `pack`"),
+        ({"parsed_dir": None, "packed_dir": merged}, r"data_params\.json: cannot be read"),
+    ):
+        with pytest.raises(UserError, match=message):
+            write_card(merged, tmp_path / "card", **folders)

@@ -117,6 +117,16 @@ def test_a_user_s_mistake_is_one_line(
     assert output.err.count("\n") == 1
 
 
+def test_sequences_larger_than_memory_are_one_line(
+    packing: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    packing[-1] = "10000000000"
+    assert main(packing) == 2
+    error = capsys.readouterr().err
+    assert "error: Unable to allocate" in error
+    assert "Traceback" not in error
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -204,7 +214,7 @@ def test_no_training_document_of_hoc_is_taken_for_a_test(real_data: Path) -> Non
 
 
 def test_pmids_that_are_none(tmp_path: Path) -> None:
-    for content in ("12\nPMC7", '{"x": 1}', "[[1]]", "{"):
+    for content in ("12\nPMC7", '{"x": 1}', "[[1]]", "{", "[" * 100_000):
         (tmp_path / "ids").write_text(content)
         with pytest.raises(UserError, match="ids: not a list of PMIDs"):
             read_pmids(tmp_path / "ids")
@@ -242,3 +252,9 @@ def test_a_reader_that_stops_reading_sees_no_traceback(packing: list[str]) -> No
     assert process.stderr.read() == ""
     assert process.wait() == 141
     process.stderr.close()
+
+
+@pytest.mark.parametrize("text", ["123\n456 # a comment", '{"123": 0, "456": 1}', "[123, 456]"])
+def test_pmids_after_a_byte_order_mark(tmp_path: Path, text: str) -> None:
+    (tmp_path / "list").write_text(text, encoding="utf-8-sig")
+    assert read_pmids(tmp_path / "list") == {123, 456}

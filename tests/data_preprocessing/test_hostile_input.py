@@ -3,6 +3,7 @@
 import errno
 import gzip
 import io
+import json
 import os
 import tarfile
 from pathlib import Path
@@ -99,6 +100,24 @@ def test_archive_members_that_point_elsewhere(tmp_path: Path) -> None:
     assert (totals["records"], totals["members"]["unsafe"]) == (1, 6)
     assert {p.name for p in tmp_path.iterdir()} == {"in", "out"}
     check_package(tmp_path / "in" / "a.tar.gz", [1, 2, 3, 7])  # names alone: nothing is unpacked
+
+
+def test_names_that_are_not_utf8(tmp_path: Path) -> None:
+    """Of a file and of what lies in an archive; both come back from counts.json as they were."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    name = os.fsdecode(b"caf\xe9")
+    (folder / f"{name}.xml").write_bytes(pubmed(citation(1, "a")))
+    with tarfile.open(
+        folder / "b.tar", "w", format=tarfile.GNU_FORMAT, encoding="latin-1"
+    ) as archive:
+        member = tarfile.TarInfo("caf\xe9.xml")
+        member.size = len(b"<html/>")
+        archive.addfile(member, io.BytesIO(b"<html/>"))
+    assert parse_files([folder], tmp_path / "out")["records"] == 1
+    archived, plain = json.loads((tmp_path / "out" / "counts.json").read_text())["files"]
+    assert archived["problems"] == [f"b.tar: {name}.xml: not a JATS article"]
+    assert plain["input"] == f"{name}.xml"
 
 
 @pytest.mark.parametrize("stage", ["parse", "merge", "pack"])

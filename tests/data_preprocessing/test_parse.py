@@ -171,6 +171,8 @@ def test_file_order_goes_by_name_and_numbers_by_value(tmp_path: Path) -> None:
         (tmp_path / name).write_text("x")
     found = find_files([tmp_path / "updatefiles", tmp_path, tmp_path / "baseline" / "p24n9.xml"])
     assert [path.name for path in found] == ["p24n9.xml", "p24n10.xml", "p24n0100.xml"]
+    (tmp_path / "²1.xml").write_text("x")  # a digit to str.isdigit, but no number to int
+    assert len(find_files([tmp_path])) == 4
 
 
 def test_inputs_that_are_not_there_or_not_ours(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from data_preprocessing.download import Patience, patiently
-from data_preprocessing.mirror import PassingError
+from data_preprocessing.mirror import PassingError, _seconds
 from modelzoo_mediswift.errors import UserError
 
 
@@ -42,3 +42,8 @@ def test_short_pauses_are_silent(capsys):
     with pytest.raises(UserError):
         patiently(refuse, Patience(retries=2, stop=Clockless()))
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("header", "wait"), [("7", 7.0), ("9999", 600.0), ("", 0.0), ("²", 0.0)])
+def test_what_a_server_asks_for_in_seconds(header, wait):
+    assert _seconds(header) == wait

@@ -1,6 +1,9 @@
+import copy
+
 import pytest
 import torch
 
+from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.evaluation.predict import Text, answer
 from modelzoo_mediswift.model.generate import greedy, read_prefix
 from modelzoo_mediswift.model.gpt3 import GPT3, Initializer
@@ -136,3 +139,10 @@ def test_a_prompt_before_the_source(model: GPT3) -> None:
     log_p = torch.log_softmax(model(torch.tensor([before + target])), -1)[0]
     by_hand = sum(log_p[len(before) - 1 + i, t].item() for i, t in enumerate(target))
     assert found.log_likelihoods["no"] == pytest.approx(by_hand, abs=1e-3)
+
+
+def test_a_model_with_damaged_weights_is_refused(model):
+    damaged = copy.deepcopy(model)
+    torch.nn.init.constant_(damaged.model.ln_f.bias, float("nan"))
+    with pytest.raises(UserError, match="likelihoods are not numbers"):
+        list(answer(damaged, PubMedQA(), [example("1", "a b")], TEXT))

@@ -40,3 +40,9 @@ def test_of_several_processes_one_writes_and_speaks(tmp_path, capsys):
     assert capsys.readouterr().err == ""
     watched(tmp_path, [9.0, 4.0, 5.0])
     assert "best was 4.0000 at step 10" in capsys.readouterr().err
+
+
+def test_a_number_is_better_than_none(tmp_path):
+    nan = float("nan")
+    assert watched(tmp_path, [9.0, nan, 4.0, nan]).best == (20, 4.0)
+    assert watched(tmp_path, [9.0, nan, nan], patience=1).exhausted

@@ -62,6 +62,18 @@ def test_a_session_by_hand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert "8 J (RAPL package-0)" in said
 
 
+def test_the_first_processs_padding_stands_for_all_processes(tmp_path: Path) -> None:
+    padding = PaddingCount()
+    record = RunRecord(padding, clock=lambda: 0.0)
+    record.on_start(run(tmp_path))
+    padding.add(3, 8, 21)  # what this process read of a batch of 48 tokens
+    record.on_step(step(1, tokens=48))
+    record.on_end(1)
+    (session,) = written(tmp_path)["sessions"]
+    assert (session["tokens"], session["padding_tokens"]) == (48, 6)
+    assert session["padding_share"] == 0.125
+
+
 @pytest.mark.parametrize("text", ['{"sessions": 5, "checkpoints": [1]}', "{", "[" * 100_000])
 def test_a_damaged_record_is_written_anew(tmp_path: Path, text: str) -> None:
     (tmp_path / "run_record.json").write_text(text)

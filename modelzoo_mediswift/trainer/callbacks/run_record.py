@@ -38,7 +38,8 @@ class RunRecord(Callback):
         meters: Sequence[EnergyMeter] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`padding` counts the loader's tokens; without it all tokens are taken for real."""
+        """`padding` counts the tokens of this process's loader, and its share stands for all
+        processes; without it no padding is told."""
         self.padding = padding
         self.meters = meters
         self.clock = clock
@@ -90,7 +91,7 @@ class RunRecord(Callback):
             "ended": _now(),
             "wall_seconds": round(self.clock() - self.since, 3),
             "tokens": self.tokens,
-            "padding_tokens": self.padding.padding if self.padding else None,
+            "padding_tokens": round(self.padding.share * self.tokens) if self.padding else None,
             "padding_share": round(self.padding.share, 4) if self.padding else None,
             "flops": self._flops("flops_per_token"),
             "flops_dense": dense,

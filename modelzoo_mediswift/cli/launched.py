@@ -1,0 +1,39 @@
+"""A command in one of the processes that torchrun started."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+
+from modelzoo_mediswift.cli.errors import guarded, say
+from modelzoo_mediswift.engine import processes
+from modelzoo_mediswift.engine.last_words import LostProcess, is_news, lost_process
+
+
+def run_launched(command: Callable[[], int]) -> int:
+    """Run it, say together with the others what went wrong, and leave them.
+
+    An end by an exception that nobody knows is no reason for Python's end either.
+    """
+    try:
+        code = guarded(lambda: _named(command), _say_once)
+    except Exception:  # noqa: BLE001
+        traceback.print_exc()
+        code = 1
+    processes.leave(code)
+    return code
+
+
+def _named(command: Callable[[], int]) -> int:
+    try:
+        return command()
+    except RuntimeError as error:
+        lost = lost_process(error)
+        if lost is None:
+            raise
+        raise lost from error
+
+
+def _say_once(line: str, error: BaseException) -> None:
+    if is_news(line, effect=isinstance(error, LostProcess)):
+        say(line, error)

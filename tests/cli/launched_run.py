@@ -1,0 +1,53 @@
+"""A process of tests/cli/test_launched.py: a run in which something happens to one of them.
+
+torchrun ... launched_run.py WHAT CPU -p sparse.yaml ...
+"""
+
+import os
+import signal
+import sys
+import time
+
+from modelzoo_mediswift.checkpoint import directory
+from modelzoo_mediswift.cli.run import main
+from modelzoo_mediswift.data.hdf5 import SequenceSource
+from modelzoo_mediswift.errors import UserError
+from modelzoo_mediswift.model.loss import LossModule
+from modelzoo_mediswift.trainer import checkpointing, stop_request
+
+SEVENTH = 7  # two validation batches, and then steps
+what = sys.argv[1]
+second = os.environ["RANK"] == "1"
+forward, read, save = LossModule.forward, SequenceSource.read, directory.save_checkpoint
+calls = 0
+
+
+def broken_forward(self, *arguments, **options):
+    global calls
+    calls += 1
+    if calls == SEVENTH:
+        if what == "memory":
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        if what == "defect":
+            raise KeyError("a defect")
+        os.kill(os.getpid(), signal.SIGKILL if what == "kill" else signal.SIGTERM)
+    return forward(self, *arguments, **options)
+
+
+def damaged(self, indices):
+    raise UserError("train/data.h5: cannot be read, the file is damaged")
+
+
+def slow_save(*arguments):
+    time.sleep(2)
+    return save(*arguments)
+
+
+if what == "signals":
+    stop_request.ECHO = 0.0
+    checkpointing.save_checkpoint = slow_save
+if what == "signals" or (second and what in ("memory", "defect", "kill")):
+    LossModule.forward = broken_forward
+if second and what == "data":
+    SequenceSource.read = damaged
+sys.exit(main(sys.argv[2:]))

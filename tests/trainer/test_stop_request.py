@@ -1,0 +1,32 @@
+import os
+import signal
+
+import pytest
+
+from modelzoo_mediswift.trainer import stop_request
+from modelzoo_mediswift.trainer.stop_request import StopRequest
+
+
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+def test_the_echo_of_a_signal_is_not_a_second_one(first):
+    stop = StopRequest()
+    with stop.listening():
+        assert not stop.made
+        os.kill(os.getpid(), first)
+        assert stop.made
+        os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_second_signal_ends_the_process_at_once(monkeypatch):
+    monkeypatch.setattr(stop_request, "ECHO", 0.0)
+    with StopRequest().listening():
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_launcher_that_is_gone_is_a_request():
+    assert not StopRequest(os.getppid()).made
+    assert StopRequest(os.getpid()).made  # which is not the parent
