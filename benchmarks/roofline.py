@@ -71,7 +71,7 @@ def main() -> None:
     bandwidth = 2 * source.nbytes / seconds
     print(f"copy of {megabytes} MiB: {bandwidth / 1e9:,.1f} GB/s read and written")
     for dtype, rate in rates.items():
-        print(f"ridge in {str(dtype)[6:]}: {rate / bandwidth:,.0f} FLOP per byte")
+        print(f"ridge in {str(dtype)[6:]}: {rate / bandwidth:,.1f} FLOP per byte")
     if arguments.tokens:
         print(f"{'bf16 GFLOP/s':<14}{'forward':>10}{'by input':>10}{'by weight':>10}")
         for name, (inputs, outputs) in LAYERS.items():
