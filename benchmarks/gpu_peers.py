@@ -75,7 +75,7 @@ class PlainGPT(nn.Module):
 def shape(arguments: argparse.Namespace) -> tuple[int, int]:
     """Sequences of a step, and their length."""
     length = configuration(arguments.name, arguments.tiny).init.model.max_position_embeddings
-    return (8 if arguments.tiny else arguments.batch_size), length
+    return arguments.batch_size, length
 
 
 def our_seconds(arguments: argparse.Namespace, micro: int) -> float:
@@ -223,13 +223,19 @@ def main() -> int:
     parser.add_argument("name", nargs="?", default="med_dense", choices=NINE, help="of params/")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--tiny", action="store_true", help="a small shape and batch")
-    parser.add_argument("--batch_size", type=int, default=64, help="sequences per step, 2 ** n")
-    parser.add_argument("--micro_batch_size", type=int, help="the largest to try (default: all)")
+    parser.add_argument("--batch_size", type=int, help="sequences per step, 2 ** n (64; tiny: 8)")
+    parser.add_argument(
+        "--micro_batch_size", type=int, help="the largest to try, 2 ** n (default: all)"
+    )
     parser.add_argument("--steps", type=int, default=5, help="the median of so many")
     parser.add_argument("--only", choices=CONTENDERS, help="in this process; prints JSON")
     arguments = parser.parse_args()
     if arguments.device == "cuda" and not torch.cuda.is_available():
         raise SystemExit("this measures a GPU, and PyTorch finds none; --device cpu --tiny runs")
+    arguments.batch_size = arguments.batch_size or (8 if arguments.tiny else 64)
+    for size in (arguments.batch_size, arguments.micro_batch_size or 1):
+        if size < 1 or size & (size - 1):  # halved, it would not divide a step's sequences
+            parser.error(f"expected a power of two, got {size}")
     if arguments.only:
         print(json.dumps(measure_here(arguments)))
         return 0

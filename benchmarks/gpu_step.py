@@ -113,7 +113,7 @@ def planned_micro_batch(
 def measure(name: str, arguments: argparse.Namespace) -> float:
     """Seconds of a step, printed with what they mean."""
     device = torch.device(arguments.device)
-    batch_size = 8 if arguments.tiny else arguments.batch_size
+    batch_size = arguments.batch_size
 
     def measured(micro: int) -> tuple[Prepared, float]:
         ready = prepare(
@@ -161,7 +161,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=NINE, metavar="NAME", help="of params/")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--tiny", action="store_true", help="a small shape and batch")
-    parser.add_argument("--batch_size", type=int, default=64, help="sequences per step")
+    parser.add_argument("--batch_size", type=int, help="sequences per step (64; tiny: 8)")
     parser.add_argument("--steps", type=int, default=5, help="the median of so many")
     parser.add_argument(
         "--attention",
@@ -178,6 +178,10 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.device == "cuda" and not torch.cuda.is_available():
         raise SystemExit("this measures a GPU, and PyTorch finds none; --device cpu --tiny runs")
+    unknown = set(arguments.names) - set(NINE)
+    if unknown:
+        parser.error(f"unknown {', '.join(sorted(unknown))} (known: {', '.join(NINE)})")
+    arguments.batch_size = arguments.batch_size or (8 if arguments.tiny else 64)
     if arguments.compile is None:
         arguments.compile = arguments.device == "cuda"
     print(machine(arguments.device))

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import torch
 from machine import machine
-from steps import HEAD_WIDTH, fresh_start, make_engine, make_model, random_batch
+from steps import fresh_start, make_engine, make_model, number_of_heads, random_batch
 
 from modelzoo_mediswift.data.batch import Share
 from modelzoo_mediswift.engine.parallel import distribute
@@ -47,7 +47,7 @@ class Case:
 
     @property
     def num_heads(self) -> int:
-        return self.hidden_size // HEAD_WIDTH
+        return number_of_heads(self.hidden_size)
 
     @property
     def tokens(self) -> int:

@@ -14,7 +14,7 @@ import time
 
 import torch
 from machine import machine
-from steps import make_engine, make_model, random_batch
+from steps import make_engine, make_model, random_batch, share_of_zeros
 
 from modelzoo_mediswift.engine.parallel import distribute
 from modelzoo_mediswift.sparsity.filters import SparsityRule
@@ -49,6 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--algorithm", choices=("static", "set", "rigl"), default="static")
+    parser.add_argument("--sparsity", type=share_of_zeros, default=0.75)
     parser.add_argument("--hidden_size", type=int, default=1024)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--vocab_size", type=int, default=42384)
@@ -61,7 +62,7 @@ def main() -> None:
 
     length = arguments.sequence_length
     model = make_model(arguments.vocab_size, arguments.hidden_size, arguments.layers, length)
-    rule = SparsityRule(0.75, algorithm=arguments.algorithm, updates=Every(2))
+    rule = SparsityRule(arguments.sparsity, algorithm=arguments.algorithm, updates=Every(2))
     masking = TimedMasking(model, [rule], seed=0)
     device = torch.device(arguments.device)
     masking.on_gpu = device.type == "cuda"
@@ -80,7 +81,7 @@ def main() -> None:
         changed = arguments.algorithm != "static" and (step + 1) % 2 == 0
         shares[changed].append(masking.seconds / times[-1])
     print(machine(arguments.device))
-    print(f"{arguments.algorithm}: step {statistics.median(times):.3f} s")
+    print(f"{arguments.algorithm}, {arguments.sparsity:.0%}: step {statistics.median(times):.3f} s")
     for changed, values in shares.items():
         if values:
             what = "where masks change" if changed else "where masks stay"

@@ -28,6 +28,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 from machine import machine, processor_seconds
+from steps import number_of_heads, share_of_zeros
 
 ROOT = Path(__file__).parents[1]
 WARM_UP = 2  # steps that do not count
@@ -89,7 +90,7 @@ def write_inputs(folder: Path, arguments: argparse.Namespace) -> dict[str, Path]
     }
     text = CONFIG.format(
         folder=folder,
-        heads=max(1, arguments.hidden_size // 64),
+        heads=number_of_heads(arguments.hidden_size),
         filter_size=4 * arguments.hidden_size,
         batch_size=arguments.batch_size,
         steps=arguments.steps,
@@ -166,11 +167,13 @@ def main() -> None:
     parser.add_argument("--vocab_size", type=int, default=42384)
     parser.add_argument("--batch_size", type=int, default=4)
     parser.add_argument("--sequence_length", type=int, default=512)
-    parser.add_argument("--sparsity", type=float, default=0.75)
+    parser.add_argument("--sparsity", type=share_of_zeros, default=0.75)
     parser.add_argument("--steps", type=int, default=8, help=f"the first {WARM_UP} do not count")
     parser.add_argument("--turns", type=int, default=1, help="the best median of each counts")
     parser.add_argument("--processor_time", action="store_true", help="on one thread")
     arguments = parser.parse_args()
+    if arguments.steps < WARM_UP + 2:
+        parser.error(f"--steps: expected at least {WARM_UP + 2}, got {arguments.steps}")
     print(machine())
     print(
         f"{arguments.layers} layers, d = {arguments.hidden_size}, vocabulary "

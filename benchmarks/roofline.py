@@ -5,9 +5,10 @@
 
 `--tokens` adds the matrix products of the paper's three models on a micro-batch of so many tokens,
 in bf16: no training step can do better than these.
-The best of several repetitions. A kernel that does less than (products / bandwidth) operations per
-byte is limited by memory, one that does more by arithmetic. On a machine that others use too,
-OMP_NUM_THREADS=1 and --processor_time give what one idle core would do.
+
+Each figure is the best of several repetitions. A kernel that does less than (products / bandwidth)
+operations per byte is limited by memory, one that does more by arithmetic. On a machine that
+others use too, OMP_NUM_THREADS=1 and --processor_time give what one idle core would do.
 """
 
 import argparse
@@ -70,7 +71,7 @@ def main() -> None:
     bandwidth = 2 * source.nbytes / seconds
     print(f"copy of {megabytes} MiB: {bandwidth / 1e9:,.1f} GB/s read and written")
     for dtype, rate in rates.items():
-        print(f"ridge in {str(dtype)[6:]}: {rate / bandwidth:,.0f} FLOP per byte")
+        print(f"ridge in {str(dtype)[6:]}: {rate / bandwidth:,.1f} FLOP per byte")
     if arguments.tokens:
         print(f"{'bf16 GFLOP/s':<14}{'forward':>10}{'by input':>10}{'by weight':>10}")
         for name, (inputs, outputs) in LAYERS.items():

@@ -26,6 +26,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from machine import machine
+from steps import number_of_heads
 
 from modelzoo_mediswift.checkpoint.directory import Checkpoint, save_checkpoint
 from modelzoo_mediswift.checkpoint.huggingface import write_weights
@@ -225,7 +226,7 @@ def main() -> None:
         vocab_size=flags.vocab_size,
         hidden_size=flags.hidden_size,
         layers=flags.layers,
-        heads=flags.hidden_size // 64,
+        heads=number_of_heads(flags.hidden_size),
         filter_size=4 * flags.hidden_size,
     )
     from modelzoo_mediswift.build_model import build_model

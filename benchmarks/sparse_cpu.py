@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 import torch
 import torch.nn.functional as F
 from machine import machine
-from steps import make_engine, make_model, random_batch
+from steps import make_engine, make_model, random_batch, share_of_zeros
 
 from modelzoo_mediswift.engine.freed_memory import keep_freed_memory
 from modelzoo_mediswift.engine.sparse_layers import SparseLayers, always, prepare_model
@@ -31,6 +31,8 @@ from modelzoo_mediswift.model.generate import Prefix, read_prefix
 from modelzoo_mediswift.model.gpt3 import GPT3
 from modelzoo_mediswift.sparsity.filters import SparsityRule
 from modelzoo_mediswift.sparsity.masking import Masking
+
+CACHED, DECODED = 64, 4  # tokens of the decoding part
 
 
 def take_turns(
@@ -48,16 +50,14 @@ def take_turns(
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def shaped_model(arguments: argparse.Namespace) -> GPT3:
-    return make_model(
-        arguments.vocab_size, arguments.hidden_size, arguments.layers, arguments.sequence_length
-    )
+def shaped_model(arguments: argparse.Namespace, length: int) -> GPT3:
+    return make_model(arguments.vocab_size, arguments.hidden_size, arguments.layers, length)
 
 
 def prepare(
     arguments: argparse.Namespace, sparsity: float, kernels: bool, autocast: torch.dtype | None
 ) -> TorchEngine:
-    model = shaped_model(arguments)
+    model = shaped_model(arguments, arguments.sequence_length)
     masking = Masking(model, [SparsityRule(sparsity)], seed=0) if sparsity else None
     return make_engine(model, masking, autocast=autocast, kernels=kernels)
 
@@ -151,19 +151,20 @@ def memory_part(arguments: argparse.Namespace) -> None:
 
 def decode_part(arguments: argparse.Namespace) -> None:
     """One token after another at batch 1, on a cache of 64 tokens."""
-    models = {"dense": shaped_model(arguments)}
+    length = CACHED + DECODED
+    models = {"dense": shaped_model(arguments, length)}
     for sparsity in arguments.sparsity:
-        model = shaped_model(arguments)
+        model = shaped_model(arguments, length)
         masking = Masking(model, [SparsityRule(sparsity)], seed=0)
         prepare_model(model)
         SparseLayers(model, masking.parameters, always).before_evaluation()
         models[f"{sparsity:.0%} sparse"] = model
-    prompt = torch.randint(arguments.vocab_size, (64,)).tolist()
+    prompt = torch.randint(arguments.vocab_size, (CACHED,)).tolist()
     prefixes = {name: read_prefix(model, [prompt]) for name, model in models.items()}
 
     @torch.no_grad()
     def decode(model: GPT3, prefix: Prefix) -> None:
-        for _ in range(4):
+        for _ in range(DECODED):
             prefix = prefix.extended(model, prefix.logits.argmax(-1))
 
     contenders = {n: lambda n=n: decode(models[n], prefixes[n]) for n in models}
@@ -173,7 +174,9 @@ def decode_part(arguments: argparse.Namespace) -> None:
         f"vocabulary {arguments.vocab_size:,}"
     )
     for name, value in seconds.items():
-        print(f"{name:<12} {4 / value:>7.1f} tokens/s {seconds['dense'] / value:>6.2f} x dense")
+        print(
+            f"{name:<12} {DECODED / value:>7.1f} tokens/s {seconds['dense'] / value:>6.2f} x dense"
+        )
 
 
 PARTS = {
@@ -187,7 +190,7 @@ PARTS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--part", choices=PARTS, action="append", help="default: all")
-    parser.add_argument("--sparsity", type=float, nargs="+", default=[0.75, 0.5, 0.9])
+    parser.add_argument("--sparsity", type=share_of_zeros, nargs="+", default=[0.75, 0.5, 0.9])
     parser.add_argument("--hidden_size", type=int, default=1024)
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--vocab_size", type=int, default=2048)

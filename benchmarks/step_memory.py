@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 from machine import machine
-from steps import make_engine, make_model, random_batch
+from steps import make_engine, make_model, number_of_heads, random_batch
 
 from modelzoo_mediswift.config.model import ModelConfig
 from modelzoo_mediswift.engine.freed_memory import keep_freed_memory
@@ -42,7 +42,7 @@ def main() -> None:
             command = [sys.executable, *sys.argv, "--one", precision, str(batch)]
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
             predicted, measured = json.loads(done.stdout)
-            sizes = f"{predicted / 2**30:8.2f} GiB {measured / 2**30:7.2f} GiB"
+            sizes = f"{predicted / 2**30:8.3f} GiB {measured / 2**30:7.3f} GiB"
             print(f"{precision} {batch:6} {sizes} {measured / predicted:21.2f}", flush=True)
 
 
@@ -62,7 +62,7 @@ def measure(arguments: argparse.Namespace, mixed: bool, batch_size: int) -> tupl
         max_position_embeddings=length,
         hidden_size=arguments.hidden_size,
         num_hidden_layers=arguments.layers,
-        num_heads=max(1, arguments.hidden_size // 64),
+        num_heads=number_of_heads(arguments.hidden_size),
         filter_size=4 * arguments.hidden_size,
     )
     memory = training_memory(

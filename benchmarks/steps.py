@@ -1,5 +1,6 @@
 """A GPT-3 of some shape, its engine, and batches of random tokens: what training steps need."""
 
+import argparse
 import gc
 from collections.abc import Callable
 from typing import TypeVar
@@ -18,6 +19,20 @@ from modelzoo_mediswift.sparsity.masking import Masking
 
 HEAD_WIDTH = 64
 Result = TypeVar("Result")
+
+
+def number_of_heads(hidden_size: int) -> int:
+    """So many that each has a width of 64 or, where that divides no such model, somewhat more."""
+    most = max(1, hidden_size // HEAD_WIDTH)
+    return next(n for n in range(most, 0, -1) if hidden_size % n == 0)
+
+
+def share_of_zeros(text: str) -> float:
+    """A sparsity on the command line."""
+    value = float(text)
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"expected a number in [0, 1), got {text}")
+    return value
 
 
 def fresh_start() -> None:
@@ -48,7 +63,7 @@ def make_model(vocab_size: int, hidden_size: int, layers: int, length: int) -> G
         vocab_size=vocab_size,
         hidden_size=hidden_size,
         num_hidden_layers=layers,
-        num_heads=max(1, hidden_size // HEAD_WIDTH),
+        num_heads=number_of_heads(hidden_size),
         filter_size=4 * hidden_size,
         max_position_embeddings=length,
         seed=None,
@@ -58,7 +73,7 @@ def make_model(vocab_size: int, hidden_size: int, layers: int, length: int) -> G
 
 @torch.no_grad()
 def with_weights(model: GPT3) -> GPT3:
-    """Some weights of the usual size, the same each time. Those of a seed take minutes to draw."""
+    """Weights of the usual size, the same each time, cheaper than the initializers' own."""
     generator = torch.Generator().manual_seed(0)
     for parameter in model.parameters():
         if parameter.dim() >= 2:

@@ -42,6 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:  # a full disk, a folder that may not be written
         print(f"error: {system_message(error, arguments.get('out'))}", file=sys.stderr)
         return 2
+    except MemoryError as error:  # such as sequences of a length that no machine holds
+        print(f"error: {str(error) or 'not enough memory'}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("interrupted; nothing half-written was kept", file=sys.stderr)
         return 130

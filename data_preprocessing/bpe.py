@@ -22,6 +22,8 @@ END_OF_TEXT = "<|endoftext|>"
 """Stands between documents and ends a generated text; always id 0."""
 VOCAB_SIZE = 42_384
 """The paper's vocabulary (and BioGPT's)."""
+MAX_VOCAB_SIZE = 512_000
+"""The most that a model may have; the tokenizer's own code aborts the process far above it."""
 
 _BATCH_CHARACTERS = 1 << 20
 
@@ -51,6 +53,8 @@ def train_tokenizer(
             f"vocab_size: expected at least {len(alphabet) + 1} ({END_OF_TEXT} and the "
             f"{len(alphabet)} bytes), got {vocab_size}"
         )
+    if vocab_size > MAX_VOCAB_SIZE:
+        raise UserError(f"vocab_size: expected at most {MAX_VOCAB_SIZE}, got {vocab_size}")
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = moses_normalizer()
     tokenizer.pre_tokenizer = moses_pre_tokenizer()
@@ -80,7 +84,8 @@ def train_tokenizer_from_parquet(
     the source's documents are, those of a stratum chosen by `seed` (see `tokenizer_sample`).
 
     Raises:
-        UserError: the file is missing, damaged or without documents, or `vocab_size` is too small.
+        UserError: the file is missing, damaged or without documents, or `vocab_size` is too small
+            or too large.
     """
     path = records_dir / "train.parquet"
     chosen, by_source = chosen_rows(path, max_documents, seed)

@@ -70,6 +70,8 @@ def finetune_task(
         )
     if num_virtual_tokens is None:
         num_virtual_tokens = task.num_virtual_tokens
+    if num_virtual_tokens < 0:
+        raise UserError(f"num_virtual_tokens: expected 0 or more, got {num_virtual_tokens}")
     wanted_splits = {"train", *task.available(input_path)}
     splits = {split: task.read(input_path, split) for split in SPLITS if split in wanted_splits}
     _refuse_shared(splits, input_path)

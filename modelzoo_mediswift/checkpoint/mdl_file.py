@@ -73,7 +73,14 @@ class MdlReader:
             raise UserError(f"{path}: no such file") from error
         except OSError as error:
             raise UserError(f"{path}: not an HDF5 file, or a damaged one ({error})") from error
-        attributes = self._file.attrs
+        try:
+            self.tree: Any = self._read_tree()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _read_tree(self) -> Any:
+        path, attributes = self.path, self._file.attrs
         version = attributes.get("__version__")
         if version is None or "__spec__" not in attributes:
             raise UserError(f"{path}: not a checkpoint of cerebras-pytorch (it has no __spec__)")
@@ -83,8 +90,15 @@ class MdlReader:
             raise UserError(f"{path}: partially written (it has no __SUCCESS__)")
         try:
             spec = json.loads(json.loads(attributes["__spec__"])[1])
-            self.tree: Any = self._node(spec[1], "")
-        except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
+            return self._node(spec[1], "")
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            IndexError,
+            AttributeError,
+            RecursionError,
+        ) as error:
             raise UserError(f"{path}: damaged: its __spec__ cannot be read ({error})") from error
 
     def __enter__(self) -> MdlReader:

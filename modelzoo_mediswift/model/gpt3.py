@@ -224,7 +224,7 @@ class GPT3(nn.Module):
         output_layer_initializer: Initializer | None = None,
         seed: int | None = 0,
     ) -> None:
-        """`seed` None: the weights are to be loaded, and drawing them would take minutes."""
+        """`seed` None draws no weights: they are about to be loaded, and drawing takes time."""
         super().__init__()
         self.vocab_size = vocab_size
         self.num_virtual_tokens = num_virtual_tokens

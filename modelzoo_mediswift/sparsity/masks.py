@@ -44,7 +44,7 @@ class Groups:
     def join(self, parts: Tensor, shape: torch.Size) -> Tensor:
         """The inverse of `split`."""
         if self.of_inputs:
-            return parts.view(shape[1], shape[0]).t().contiguous()
+            return parts.view(shape[::-1]).t().contiguous()
         return parts.view(shape)
 
     def check(self, name: str, shape: torch.Size) -> None:

@@ -12,6 +12,7 @@ from modelzoo_mediswift.checkpoint.directory import load_checkpoint
 from modelzoo_mediswift.checkpoint.mdl_file import MdlReader
 from modelzoo_mediswift.cli import main as mediswift
 from modelzoo_mediswift.cli.run import main as run
+from modelzoo_mediswift.errors import UserError
 
 FFN = "model.transformer_decoder.layers.0.ffn.ffn.0.linear_layer.weight"
 STATIC = "{algorithm: static, sparsity: 0.75}"
@@ -153,6 +154,10 @@ LEAF = f"model.{FFN}"
         (lambda p: change(p, "__spec__", None), "not a checkpoint of cerebras-pytorch"),
         (lambda p: change(p, "__spec__", "[null, 3]"), "damaged: its __spec__"),
         (lambda p: change(p, f"{LEAF}.__metadata__", None), "damaged: its __spec__"),
+        (
+            lambda p: change(p, f"{LEAF}.__metadata__", f'{{"{LEAF}.__metadata__": 3}}'),
+            "damaged: its __spec__",
+        ),
         (lambda p: set_leaf(p, LEAF, __TYPE__="ObjectSerializer"), f"{LEAF} is pickled"),
         (lambda p: set_leaf(p, LEAF, __TYPE__="DeferredTorchTensor"), "which is not known here"),
         (lambda p: set_leaf(p, LEAF, shapes=[[64, 64]]), "(64, 64) there, (128, 32) in its conf"),
@@ -179,6 +184,14 @@ def test_damaged_and_hostile_files_get_one_line(mdl, capsys, damage, message):
     assert error.startswith("error: five.mdl: ")
     assert error.count("\n") == 1
     assert not Path("out").exists()
+
+
+def test_a_refused_file_is_not_left_open(mdl):
+    change(mdl, "__SUCCESS__", None)
+    with pytest.raises(UserError) as caught:
+        MdlReader(mdl)
+    with h5py.File(mdl, "r+"):  # HDF5 refuses to write to a file that is open for reading
+        assert "partially written" in str(caught.value)
 
 
 def test_a_file_of_another_model_is_refused_by_name(mdl, capsys):

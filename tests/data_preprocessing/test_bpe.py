@@ -72,6 +72,11 @@ def test_too_small_a_vocabulary_is_refused() -> None:
         train_tokenizer(SENTENCES, 256, progress=False)
 
 
+def test_too_large_a_vocabulary_is_refused_before_it_is_allocated() -> None:
+    with pytest.raises(UserError, match=r"expected at most 512000, got 99999999999"):
+        train_tokenizer(SENTENCES, 99_999_999_999, progress=False)
+
+
 def test_pieces_of_a_word_join_to_its_moses_form(tokenizer: Tokenizer) -> None:
     pieces = tokenizer.encode("IL-6 <5\nα").tokens
     assert "".join(pieces) == "ĠILĠ@-@Ġ6Ġ&lt;Ġ5ĊĠÎ±"

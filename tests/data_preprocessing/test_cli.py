@@ -117,6 +117,16 @@ def test_a_user_s_mistake_is_one_line(
     assert output.err.count("\n") == 1
 
 
+def test_sequences_larger_than_memory_are_one_line(
+    packing: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    packing[-1] = "10000000000"
+    assert main(packing) == 2
+    error = capsys.readouterr().err
+    assert "error: Unable to allocate" in error
+    assert "Traceback" not in error
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -141,6 +141,7 @@ def test_refusals(inputs: tuple[Path, Path], tmp_path: Path) -> None:
         in refusal(max_sequence_length=19)
     )
     assert f"vocab_size is 5, but {inputs[1]} has {len(VOCAB)}" == refusal(vocab_size=5)
+    assert refusal(num_virtual_tokens=-3) == "num_virtual_tokens: expected 0 or more, got -3"
 
 
 def test_every_label_has_the_same_source(inputs: tuple[Path, Path], tmp_path: Path) -> None:

@@ -3,7 +3,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelzoo_mediswift.sparsity.masks import INIT_METHODS, number_kept, parameter_generator
+from modelzoo_mediswift.sparsity.masks import (
+    INIT_METHODS,
+    Groups,
+    largest,
+    number_kept,
+    parameter_generator,
+)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -75,3 +81,9 @@ def test_checkerboard_takes_the_level_in_single_precision():
     # 0.99 in single precision is a little more, so that 16 columns have no step of the density.
     mask = INIT_METHODS["checkerboard"](torch.zeros(4, 4), 0.99, generator())
     assert int(mask.sum()) == 0
+
+
+def test_one_group_of_inputs_may_be_a_vector():
+    scores = torch.tensor([3.0, 1.0, 4.0, 2.0])
+    mask = largest(scores, 0.5, Groups(1, of_inputs=True))
+    assert mask.tolist() == [True, False, True, False]
