@@ -179,7 +179,8 @@ class BatchLoader:
     def _batches(self) -> Iterator[Batch]:
         if self._loader is None:
             self._loader = self._open_loader()
-        iterator = iter(self._loader)
+        with _signals_later():  # workers that start now are not ready for them
+            iterator = iter(self._loader)
         while True:
             try:
                 with named_dead_worker():
@@ -208,12 +209,21 @@ def _as_is(item: Any) -> Any:
     return item
 
 
+@contextmanager
+def _signals_later() -> Iterator[None]:
+    """Hold back SIGINT and SIGTERM inside, and from processes that are made inside for ever."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _leave_signals_to_main(worker_id: int) -> None:
     """Ctrl-C, torchrun and batch systems signal all processes, but only the main one shall react,
-    which has its last step to finish. It ends its workers with SIGTERM too, so who sent it counts.
+    which has its last step to finish. It ends its workers with SIGTERM too, so who sent one counts
+    of those that are held back.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     Thread(target=_end_with_main, daemon=True).start()
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from modelzoo_mediswift.data import batch_loader
 from modelzoo_mediswift.data.batch import Batch
 from modelzoo_mediswift.data.batch_loader import DeadWorker, named_dead_worker
 from modelzoo_mediswift.data.hdf5 import SequenceSource, open_sequences
@@ -210,6 +211,23 @@ def test_workers_end_when_the_main_process_says_so_and_not_by_others_signals(
     workers[0].terminate()  # what Python does at its end
     workers[0].join(2)
     assert workers[0].exitcode == 0
+    loader.close()
+
+
+def test_a_worker_that_is_just_starting_leaves_signals_to_the_main_process(
+    source: SequenceSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready = batch_loader._leave_signals_to_main
+
+    def signalled(worker_id: int) -> None:
+        for name in ("TERM", "INT"):
+            subprocess.run(["kill", f"-{name}", str(os.getpid())], check=True)
+        ready(worker_id)
+
+    monkeypatch.setattr(batch_loader, "_leave_signals_to_main", signalled)
+    loader = TrainLoader(source, 4, vocab_size=VOCAB, num_workers=1)
+    assert ids(next(iter(loader))) == [0, 1, 2, 3]
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()  # the main process hears them
     loader.close()
 
 
