@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -118,12 +119,26 @@ def _copies(module: nn.Module, device: torch.device) -> nn.Module:
     known = inspect.signature(DistributedDataParallel.__init__).parameters
     sync = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
     options: dict[str, Any] = {sync: False}
-    return DistributedDataParallel(
+    copies = DistributedDataParallel(
         module,
         device_ids=[device] if device.type == "cuda" else None,
         gradient_as_bucket_view=True,
         **options,
     )
+    if device.type == "cpu":
+        copies.register_comm_hook(None, lambda state, bucket: _average_each(bucket))
+    return copies
+
+
+def _average_each(bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+    """Gradients averaged one by one, so that runs continue to the same bits: how gloo orders sums
+    depends on where a number lies, and the first step of a process has other buckets than the rest.
+    """
+    for gradient in bucket.gradients():
+        dist.all_reduce(gradient.div_(dist.get_world_size()))
+    done: torch.futures.Future[Tensor] = torch.futures.Future()
+    done.set_result(bucket.buffer())
+    return done
 
 
 def _fully_shard() -> Callable[..., Any]:

@@ -112,6 +112,17 @@ def test_copies_and_shares_make_the_run_of_one_process_and_resume_in_another_num
         assert losses(f"{folder}_alone") == pytest.approx(last, rel=1e-5)
 
 
+@pytest.mark.slow
+def test_four_copies_that_stopped_continue_to_the_same_bits(run_files):
+    straight = ["CPU", "-p", "sparse.yaml", "-o", "straight"]
+    parts = ["CPU", "-p", "sparse.yaml", "-o", "parts"]
+    run(4, straight, [*parts, "--max_steps", "7"], parts)
+    a, b = (load_checkpoint(Path(d) / "checkpoint_20") for d in ("straight", "parts"))
+    assert all(tensor.equal(b.model[name]) for name, tensor in a.model.items())
+    assert all(tensor.equal(b.training[name]) for name, tensor in a.training.items())
+    assert losses("straight") == losses("parts")
+
+
 def test_every_process_has_as_many_rows_and_all_samples_are_read_once():
     for n_samples in (1, 4, 6, 7):
         shares = [Share(rank, 4) for rank in range(4)]
