@@ -197,7 +197,7 @@ def test_a_stage_of_a_recipe_starts_where_the_one_before_ended(files, capsys):
         (SWEEP, "{}", "sweep.yaml:1: sweep: expected a mapping, got null"),
     ],
 )
-def test_mistakes_are_named(files, capsys, old, new, message):
+def test_mistakes(files, capsys, old, new, message):
     Path("sweep.yaml").write_text(SWEEP.replace(old, new))
     capsys.readouterr()
     assert main(["sweep", "sweep.yaml"]) == 2
