@@ -46,7 +46,7 @@ from modelzoo_mediswift.errors import UserError
 
 STATE = "fetched_pmc.json"
 _LIST = "inventory"  # an entry of the state beside the packages
-_LOST_SHARE = 0.1  # an inventory with so many articles less is not believed without `prune`
+_LOST_SHARE = 0.1  # an inventory that lacks more articles than this is believed only with `prune`
 
 
 def fetch_pmc(

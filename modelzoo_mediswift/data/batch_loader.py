@@ -28,7 +28,7 @@ class Request(NamedTuple):
     position: int
     num_samples: int  # of the whole batch
     indices: NDArray[np.int64]
-    rows: int  # at least
+    rows: int  # to hand over at least; missing ones are padding
 
 
 class _BatchReader(Dataset):

@@ -11,7 +11,7 @@ import torch
 
 from modelzoo_mediswift.errors import UserError
 
-# Of the compiler itself, of what it imports and calls, of the files that it writes.
+# What a broken compiler raises: by itself, in its imports and programs, or writing its files.
 FAILURES = (RuntimeError, ImportError, SubprocessError, OSError)
 
 

@@ -35,7 +35,7 @@ def find_gpu(number: int | None = None) -> torch.device:
     device = torch.device("cuda") if number is None else torch.device("cuda", number)
     try:
         torch.zeros(1, device=device)
-    except RuntimeError as error:  # in use by another program, of a kind that this build lacks
+    except RuntimeError as error:  # in use by others, or too old or new for this build
         raise UserError(f"GPU: {device} cannot be used: {_one_line(str(error))}") from error
     return device
 
