@@ -36,7 +36,7 @@ def use_compiler(asked: bool | None, device: torch.device, *, speaks: bool = Tru
 
 @cache
 def _tell(problem: str) -> None:
-    """Once."""
+    """Say so, once per problem."""
     print(
         f"running without torch.compile, which takes longer; it fails here: {problem}",
         file=sys.stderr,

@@ -60,5 +60,5 @@ def _why_none(warned: list[str]) -> str:
 
 
 def _one_line(text: str) -> str:
-    """What PyTorch says first."""
-    return text.splitlines()[0].partition(" (Triggered internally")[0].strip().rstrip(".")
+    """The first line of PyTorch's message, without the place in its sources."""
+    return text.partition("\n")[0].partition(" (Triggered internally")[0].strip().rstrip(".")
