@@ -11,6 +11,8 @@ from torch import Tensor
 from modelzoo_mediswift.model.generate import Prefix
 from modelzoo_mediswift.model.gpt3 import GPT3
 
+GREEDY = 1e-30  # a temperature below it takes the most likely token; logits over less overflow
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -26,7 +28,7 @@ class Sampling:
     def choose(self, logits: Tensor, generator: torch.Generator) -> Tensor:
         """A token for each row of logits (B, V), on the CPU."""
         logits = logits.float().cpu()
-        if self.temperature == 0:
+        if self.temperature < GREEDY:
             return logits.argmax(-1)
         ordered, tokens = (logits / self.temperature).sort(stable=True, dim=-1, descending=True)
         if self.top_k:

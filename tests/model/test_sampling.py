@@ -17,6 +17,8 @@ def frequencies(sampling: Sampling) -> torch.Tensor:
     ("sampling", "expected"),
     [
         (Sampling(), [0, 1, 0, 0, 0]),
+        (Sampling(1e-40), [0, 1, 0, 0, 0]),
+        (Sampling(1e-29), [0, 1, 0, 0, 0]),
         (Sampling(1.0), [0.1, 0.5, 0.05, 0.3, 0.05]),
         (Sampling(1.0, top_k=2), [0, 5 / 8, 0, 3 / 8, 0]),
         (Sampling(1.0, top_p=0.79), [0, 5 / 8, 0, 3 / 8, 0]),
