@@ -5,9 +5,10 @@
 
 `--tokens` adds the matrix products of the paper's three models on a micro-batch of so many tokens,
 in bf16: no training step can do better than these.
-The best of several repetitions. A kernel that does less than (products / bandwidth) operations per
-byte is limited by memory, one that does more by arithmetic. On a machine that others use too,
-OMP_NUM_THREADS=1 and --processor_time give what one idle core would do.
+
+Each figure is the best of several repetitions. A kernel that does less than (products / bandwidth)
+operations per byte is limited by memory, one that does more by arithmetic. On a machine that
+others use too, OMP_NUM_THREADS=1 and --processor_time give what one idle core would do.
 """
 
 import argparse

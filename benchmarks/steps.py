@@ -73,7 +73,7 @@ def make_model(vocab_size: int, hidden_size: int, layers: int, length: int) -> G
 
 @torch.no_grad()
 def with_weights(model: GPT3) -> GPT3:
-    """Some weights of the usual size, the same each time. Those of a seed take minutes to draw."""
+    """Weights of the usual size, the same each time, cheaper than the initializers' own."""
     generator = torch.Generator().manual_seed(0)
     for parameter in model.parameters():
         if parameter.dim() >= 2:

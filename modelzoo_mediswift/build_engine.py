@@ -8,6 +8,7 @@ from modelzoo_mediswift.build_memory import choose_micro_batch
 from modelzoo_mediswift.build_model import build_schedule
 from modelzoo_mediswift.config.callbacks import GroupByLength, SparseKernels
 from modelzoo_mediswift.config.trainer import InitConfig, TrainerConfig
+from modelzoo_mediswift.data.batch import Share
 from modelzoo_mediswift.engine.compiler import use_compiler
 from modelzoo_mediswift.engine.devices import find_device
 from modelzoo_mediswift.engine.freed_memory import keep_freed_memory
@@ -60,6 +61,7 @@ def training_engine(
     )
     update = _update(init, model, sparsity)
     kernels = init.callback(SparseKernels)
+    batch_size, chosen = fit.train_dataloader.batch_size, init.micro_batch_size is None
     sparse_layers = None
     if kernels is not None:
         sparse_layers = make_sparse_layers(
@@ -68,7 +70,7 @@ def training_engine(
             update.optimizer,
             device,
             every_layer=kernels.layers == "all",
-            tokens=(init.micro_batch_size or fit.train_dataloader.batch_size) * length,
+            tokens=(init.micro_batch_size or batch_size) * length,
             autocast=autocast,
             alone=not (processes.many or compiled),
         )
@@ -79,7 +81,8 @@ def training_engine(
         autocast=autocast,
         micro_batch_size=choose_micro_batch(config, length, device, processes, compiled=compiled),
         # Several processes would have to halve together; a CPU continues to the same bits.
-        guessed=init.micro_batch_size is None and device.type == "cuda" and not processes.many,
+        guessed=chosen and device.type == "cuda" and not processes.many,
+        chosen_of=Share(0, processes.count).each(batch_size) if chosen else None,
         module=module,
         processes=processes,
         sparse_layers=sparse_layers,

@@ -15,9 +15,9 @@ from modelzoo_mediswift.cerebras.update import Update
 from modelzoo_mediswift.engine.base import EngineState
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.model.tensors import check_fit, unique_tensors
+from modelzoo_mediswift.optim.adamw import MOMENTS
+from modelzoo_mediswift.sparsity.masking import MASK_SUFFIX
 
-MOMENTS = ("exp_avg", "exp_avg_sq")
-MASK = "_mask"
 POWERS = ("beta1_power", "beta2_power")
 SCALER = "grad_scaler"
 SCHEDULE = "schedule.last_epoch"
@@ -45,12 +45,11 @@ def read_snapshot(path: Path) -> EngineState:
     optimizer = {name: _in_memory(value) for name, value in saved["optimizer"].items()}
     step = float(saved["step"])
     for name in [n.removesuffix(".exp_avg") for n in optimizer if n.endswith(".exp_avg")]:
-        optimizer[f"{name}.step"] = torch.tensor(
-            step
-        )  # PyTorch's AdamW counts, the library keeps beta ** n
+        # PyTorch's AdamW counts its steps; the library keeps beta ** steps instead.
+        optimizer[f"{name}.step"] = torch.tensor(step)
     model = {name: _in_memory(tensor) for name, tensor in saved["model"].items()}
-    for name in [n for n in model if n.endswith(MASK)]:
-        model[name.removesuffix(MASK)].mul_(model[name])  # done by the first step otherwise
+    for name in [n for n in model if n.endswith(MASK_SUFFIX)]:
+        model[name.removesuffix(MASK_SUFFIX)].mul_(model[name])  # done by the first step otherwise
     return EngineState(
         model=model,
         optimizer=optimizer,
@@ -95,8 +94,8 @@ def restore(state: EngineState, backend: Any, model: TracedGPT3, update: Update 
 
 def put_masks(masks: Mapping[str, Tensor], backend: Any, model: TracedGPT3) -> None:
     """Give the masks of a fresh run to the library, which then draws none."""
-    state = {name + MASK: mask for name, mask in masks.items()}
-    expected = {name for name in unique_tensors(model) if name.endswith(MASK)}
+    state = {name + MASK_SUFFIX: mask for name, mask in masks.items()}
+    expected = {name for name in unique_tensors(model) if name.endswith(MASK_SUFFIX)}
     assert state.keys() == expected, "the library masks other parameters"
     with backend.device:
         model.load_state_dict(state, strict=False)

@@ -12,16 +12,21 @@ from modelzoo_mediswift.errors import UserError
 
 # What PyTorch's allocator on the CPU says; it has no exception of its own.
 _ON_CPU = "DefaultCPUAllocator"
-_KEY = "callbacks: [ScopedTrainFlags: {{csx.performance.micro_batch_size: {}}}]"
 
 
 class OutOfMemory(UserError):
     """The step was not finished; checkpoints are what they were."""
 
 
+def how_to_set(micro_batch_size: int | str) -> str:
+    """What to write into the configuration."""
+    flags = f"{{csx.performance.micro_batch_size: {micro_batch_size}}}"
+    return f"callbacks: [ScopedTrainFlags: {flags}]"
+
+
 @contextmanager
 def named_out_of_memory(device: torch.device, micro_batch_size: int | None) -> Iterator[None]:
-    """Turn exhausted memory inside into OutOfMemory."""
+    """Turn what PyTorch raises inside the block, when memory runs out, into OutOfMemory."""
     try:
         yield
     except torch.cuda.OutOfMemoryError as error:
@@ -41,7 +46,7 @@ def halved(micro_batch_size: int, device: torch.device) -> int:
     half = micro_batch_size // 2
     print(
         f"{device} ran out of memory with {micro_batch_size} sequences at a time; going on with "
-        f"{half} ({_KEY.format(half)} saves the next run this)",
+        f"{half} ({how_to_set(half)} saves the next run this)",
         file=sys.stderr,
     )
     return half
@@ -51,6 +56,6 @@ def _advice(where: str, micro_batch_size: int | None) -> str:
     now = "the whole batch" if micro_batch_size is None else f"{micro_batch_size} sequences"
     smaller = micro_batch_size // 2 if micro_batch_size and micro_batch_size > 1 else "N"
     return (
-        f"{where} ran out of memory with {now} at a time; set {_KEY.format(smaller)}, or less: the "
+        f"{where} ran out of memory with {now} at a time; set {how_to_set(smaller)}, or less: the "
         "losses stay (`mediswift plan` says what a step needs); checkpoints are unharmed"
     )

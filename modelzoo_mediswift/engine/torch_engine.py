@@ -14,6 +14,7 @@ from modelzoo_mediswift.data.batch import Batch
 from modelzoo_mediswift.engine.base import EngineState, EvalResult, NonFiniteLoss, StepResult
 from modelzoo_mediswift.engine.out_of_memory import OutOfMemory, halved, named_out_of_memory
 from modelzoo_mediswift.engine.parallel import accumulating, all_laid_out_as, distribute, whole
+from modelzoo_mediswift.engine.pieces import pieces_as_saved, pieces_to_save
 from modelzoo_mediswift.engine.processes import ALONE, Processes
 from modelzoo_mediswift.engine.sparse_layers import SparseLayers
 from modelzoo_mediswift.errors import UserError
@@ -56,6 +57,7 @@ class TorchEngine:
         autocast: torch.dtype | None = None,
         micro_batch_size: int | None = None,
         guessed: bool = False,
+        chosen_of: int | None = None,
         module: nn.Module | None = None,
         processes: Processes = ALONE,
         sparse_layers: SparseLayers | None = None,
@@ -64,7 +66,8 @@ class TorchEngine:
         """`module` is what `parallel.distribute` made of the model; None: the model alone. `fp8`
         is the recipe that `use_fp8` was called with, to be told in the description.
 
-        A `micro_batch_size` that is `guessed` is halved where training runs out of memory.
+        A `micro_batch_size` that is `guessed` is halved where training runs out of memory. One that
+        memory chose, of a batch of `chosen_of` sequences, is kept by runs that continue.
         """
         self.model = model
         self.module = distribute(model, device) if module is None else module
@@ -74,9 +77,10 @@ class TorchEngine:
         self.autocast = autocast
         self.micro_batch_size = micro_batch_size
         self.guessed = guessed
+        self.chosen_of = chosen_of
         self.sparse_layers = sparse_layers
         self.fp8 = fp8
-        self.waits = device.type != "cpu"  # for the device, where a value is read
+        self.waits = device.type != "cpu"  # reading a value waits for the device
 
     @property
     def description(self) -> str:
@@ -266,6 +270,7 @@ class TorchEngine:
         dense = _as_it_is if self.sparse_layers is None else self.sparse_layers.dense
         if self.sparse_layers is not None and self.sparse_layers.choices is not None:
             rng["sparse_kernels"] = self.sparse_layers.choices
+        rng |= pieces_to_save(self.micro_batch_size, self.chosen_of)
         return EngineState(
             model=_on_host(unique_tensors(self.model), dense),
             optimizer=_on_host(optimizer, dense),
@@ -292,6 +297,9 @@ class TorchEngine:
             if self.update.sparsity is not None and "sparsity_seed" in state.rng:
                 self.update.sparsity.seed = int(state.rng["sparsity_seed"])
         self._load_random_state(state.rng)
+        self.micro_batch_size = pieces_as_saved(
+            state.rng, self.micro_batch_size, self.chosen_of, speaks=self.processes.first
+        )
 
     def _random_state(self) -> dict[str, Tensor]:
         """Each process's generators; the first one's without a number."""

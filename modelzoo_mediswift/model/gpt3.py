@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from modelzoo_mediswift.model.attention import causal_attention, is_faster
 
-_NEARLY_ONE = 1 - 2**-24  # in fp32; what is one has no inverse
+_NEARLY_ONE = 1 - 2**-24  # the largest fp32 number below 1, where erfinv is infinite
 KeyValue = tuple[Tensor, Tensor]  # keys and values of one layer, each (B, h, S, d/h)
 
 
@@ -224,7 +224,7 @@ class GPT3(nn.Module):
         output_layer_initializer: Initializer | None = None,
         seed: int | None = 0,
     ) -> None:
-        """`seed` None: the weights are to be loaded, and drawing them would take minutes."""
+        """`seed` None draws no weights: they are about to be loaded, and drawing takes time."""
         super().__init__()
         self.vocab_size = vocab_size
         self.num_virtual_tokens = num_virtual_tokens

@@ -35,7 +35,7 @@ class Sampling:
         if self.top_k:
             ordered[:, self.top_k :] = -torch.inf
         p = ordered.softmax(-1)
-        before = p.cumsum(-1) - p  # of the tokens that are more likely
+        before = p.cumsum(-1) - p  # the probability of all tokens that are more likely
         p = p.masked_fill(before >= self.top_p, 0.0)
         p[:, 0] = p[:, 0].clamp(min=torch.finfo(p.dtype).tiny)
         drawn = torch.multinomial(p, 1, generator=generator)

@@ -108,3 +108,47 @@ def test_the_files_micro_batch_is_taken(memory, rows, capsys):
     assert train() == 0
     assert max(rows) == 6
     assert said(capsys) == []
+
+
+def test_a_run_that_was_cut_goes_on_in_the_same_pieces(memory, rows, capsys):
+    memory(5)
+    assert train("-o", "straight") == 0
+    assert train("-o", "moved", "--max_steps", "5") == 0
+    capsys.readouterr()
+    memory(1000)
+    rows.clear()
+    assert train("-o", "moved") == 0
+    assert max(rows) == 4
+    (line,) = said(capsys)
+    assert line.startswith(f"memory: 4 of {BATCH} sequences at a time, as the run began")
+    straight, moved = weights("straight"), weights("moved")
+    assert all(tensor.equal(moved[name]) for name, tensor in straight.items())
+
+
+def test_where_they_no_longer_fit_there_are_more(memory, rows, capsys):
+    memory(5)
+    assert train("--max_steps", "5") == 0
+    memory(2.5)
+    rows.clear()
+    assert train() == 0
+    assert max(rows) == 2
+    memory(1000)  # and the file's word goes before the checkpoint's
+    text = Path("sparse.yaml").read_text()
+    flags = "    callbacks: [ScopedTrainFlags: {csx.performance.micro_batch_size: 6}]\n"
+    Path("sparse.yaml").write_text(text.replace("    loop:", flags + "    loop:"))
+    rows.clear()
+    capsys.readouterr()
+    assert train("--max_steps", "15") == 0
+    assert max(rows) == 6
+    assert said(capsys) == []
+
+
+def test_another_batch_is_cut_anew(memory, rows):
+    memory(5)
+    assert train("--max_steps", "5") == 0
+    memory(1000)
+    text = Path("sparse.yaml").read_text()
+    Path("sparse.yaml").write_text(text.replace(f"batch_size: {BATCH}", "batch_size: 10"))
+    rows.clear()
+    assert train() == 0
+    assert set(rows) == {10}

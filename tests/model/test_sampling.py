@@ -29,14 +29,14 @@ def frequencies(sampling: Sampling) -> torch.Tensor:
         (Sampling(1.0, top_k=3, top_p=0.6), [0, 5 / 8, 0, 3 / 8, 0]),
     ],
 )
-def test_frequencies(sampling, expected):
+def test_tokens_are_drawn_as_often_as_they_are_likely(sampling, expected):
     # Four standard deviations of a frequency of 1/2.
     expected = torch.tensor(expected, dtype=torch.float)
     assert torch.allclose(frequencies(sampling), expected, atol=4 * 0.5 / N**0.5)
     assert (frequencies(sampling)[expected == 0] == 0).all()
 
 
-def test_stream(decoder):
+def test_a_stream_is_greedy_or_drawn_by_its_seed(decoder):
     prefix = read_prefix(decoder, [[3, 4, 5]])
     plain = greedy(decoder, prefix, 6, 29)[0]
     assert list(stream(decoder, prefix, Sampling(), 6, 29, seed=0)) == plain
