@@ -160,7 +160,7 @@ def test_faulty_eval_frequency(complaint: Complaint, value: str) -> None:
         ("max_steps: 0", "11: trainer.init.loop.max_steps: expected an integer >= 1, got 0"),
         (
             f"max_steps: {2**31}",
-            "11: trainer.init.loop.max_steps: expected an integer >= 1, got 2147483648",
+            "11: trainer.init.loop.max_steps: expected an integer < 2147483648, got 2147483648",
         ),
         (
             "max_steps: 1\n      grad_accum_steps: 0",
