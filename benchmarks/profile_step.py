@@ -25,9 +25,9 @@ from modelzoo_mediswift.engine.torch_engine import TorchEngine
 from modelzoo_mediswift.sparsity.filters import SparsityRule
 from modelzoo_mediswift.sparsity.masking import Masking
 
-# The first that matches an operator's or a kernel's name, in small letters, has its time.
+# An operator's or kernel's time goes to the first kind that matches its name in lower case.
 KINDS = {
-    # Of one kernel; products count as such. The last is cuDNN's.
+    # Fused kernels alone (cuDNN's is named sdpa): separate products count as matrix products.
     "attention": ("*attention*", "*flash*", "*fmha*", "*sdpa*"),
     "optimizer": ("*adam*",),
     "communication": ("*nccl*",),
@@ -99,7 +99,7 @@ def main() -> None:
         found.export_chrome_trace(str(arguments.trace))
     times: Counter[str] = Counter()
     for event in found.key_averages():
-        if on_gpu and event.device_type != DeviceType.CUDA:  # has its kernels' time once more
+        if on_gpu and event.device_type != DeviceType.CUDA:  # an operator repeats its kernels' time
             continue
         own = event.self_device_time_total if on_gpu else event.self_cpu_time_total
         times[kind_of(event.key)] += own / 1e6 / arguments.steps

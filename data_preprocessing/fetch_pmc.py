@@ -46,7 +46,7 @@ from modelzoo_mediswift.errors import UserError
 
 STATE = "fetched_pmc.json"
 _LIST = "inventory"  # an entry of the state beside the packages
-_LOST_SHARE = 0.1  # an inventory with so many articles less is not believed without `prune`
+_LOST_SHARE = 0.1  # an inventory that lacks more articles than this is believed only with `prune`
 
 
 def fetch_pmc(
@@ -110,7 +110,7 @@ class _Stage:
         self.left_out: Counter[str] = Counter()
 
     def check_list(self, prune: bool) -> None:
-        """Raise UserError if the list has so much less than last time that it is hardly whole."""
+        """Raise UserError if the list is so much shorter than last time that it is hardly whole."""
         now, known = len(self.inventory.rows), self.state.files.get(_LIST)
         if known and not prune and now < (1 - _LOST_SHARE) * known["listed"]:
             raise UserError(

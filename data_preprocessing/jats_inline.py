@@ -107,7 +107,7 @@ class InlineWriter(ABC):
     def _superscript(self, element: Any, pieces: list[str]) -> None:
         text = self._text(element)
         before = pieces[-1] if pieces else ""
-        # Only after a 10 it can be an exponent.
+        # It can be an exponent only after a 10.
         pieces.append(text if before and before[-1] != "0" else superscript(pieces, text))
 
     def _reference(self, xref: Any, pieces: list[str]) -> None:
@@ -115,7 +115,7 @@ class InlineWriter(ABC):
         text = self._text(xref)
         kind = xref.get("ref-type")
         if kind == "bibr" and len(text) < 4 and text.isdecimal():
-            pieces.append(DROPPED)  # nearly all are such
+            pieces.append(DROPPED)  # a shortcut: nearly all references are like this
             return
         if (
             kind in _NOTE_REFERENCES

@@ -19,7 +19,7 @@ from data_preprocessing.jats_inline import InlineWriter, clean
 from data_preprocessing.jats_rules import JatsOptions, rules_for
 
 KEPT = "kept"
-# The same, of what is in the text by option.
+# Kept too, but only because an option asks for it.
 KEPT_CAPTION = "kept.captions"
 KEPT_TABLE = "kept.table_text"
 KEPT_SUB_ARTICLE = "kept.sub_articles"

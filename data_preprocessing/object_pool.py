@@ -47,7 +47,7 @@ class ObjectPool:
             stop.set()
         self._pool.shutdown(cancel_futures=True)
         if is_ours:
-            stop.clear()  # whoever asks again with the same patience may
+            stop.clear()  # the caller may use the same patience again
         self.mirror.close()
 
     def read(

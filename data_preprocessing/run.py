@@ -253,7 +253,7 @@ class Stages:
                         f"{folder}: was not made by `run`; remove it or choose another `out`"
                     )
                 _empty(folder)
-            elif "files" in known or not resumes:  # somebody has changed it since, or it is half
+            elif "files" in known or not resumes:  # changed since, or unfinished
                 _empty(folder)
             self._note(name, {"made_from": made_from})
             counts = make()

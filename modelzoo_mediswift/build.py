@@ -1,4 +1,7 @@
-"""From a configuration to runs on CPU and GPU; with its parts, all that knows every package."""
+"""From a configuration to runs on CPU and GPU.
+
+This module and its parts, `build_*.py`, are the only ones that know every package.
+"""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def refuse_shared_examples(fit: FitConfig) -> None:
 
 
 def loader_options(config: DataLoaderConfig, model: ModelConfig) -> dict[str, Any]:
-    """What training and evaluation loaders are told alike."""
+    """Options that training and evaluation loaders share."""
     return {
         "vocab_size": model.vocab_size,
         "num_virtual_tokens": model.num_virtual_tokens,

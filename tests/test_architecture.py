@@ -98,7 +98,7 @@ def test_cerebras_is_imported_in_its_package_alone():
 
 
 @pytest.mark.parametrize("part", NO_TORCH)
-def test_no_torch(part):
+def test_these_parts_do_not_import_torch(part):
     base = ROOT if part == "data_preprocessing" else ROOT / "modelzoo_mediswift"
     for path in sources(base / part):
         assert not any(name.split(".")[0] == "torch" for name in imports(path)), path

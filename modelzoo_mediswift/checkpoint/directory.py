@@ -90,7 +90,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Read and verify a checkpoint, or convert Model Zoo's `.mdl`; raises UserError that names
     what is damaged."""
     if path.suffix == ".mdl":
-        from modelzoo_mediswift.checkpoint.mdl import read_mdl  # which is made of this module's
+        from modelzoo_mediswift.checkpoint.mdl import read_mdl  # here, since it imports this module
 
         return read_mdl(path)
     meta = _read_meta(path)

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from modelzoo_mediswift.errors import UserError
 
-RELEASE = "2.10.0"  # whose format this is
+RELEASE = "2.10.0"  # of cerebras-pytorch, whose format this is
 FORMAT = 0.5
 SUFFIX = ".mdl"
 METADATA = ".__metadata__"
@@ -38,7 +38,7 @@ TYPES = {
     "int32": ("int32", 4),
     "float64": ("float64", 12),
     "float16": ("float16", 10),
-    "bfloat16": ("int16", 15),  # the bits
+    "bfloat16": ("int16", 15),  # its bits: HDF5 has no bfloat16
 }
 
 

@@ -135,7 +135,7 @@ def _model_facts(checkpoint: Checkpoint, model: ModelConfig) -> dict[str, str]:
 
 
 def _masks_facts(record: Mapping[str, Any]) -> dict[str, str]:
-    """Of a run record that lists its masked matrices."""
+    """How sparse the run was, by its record's list of masked matrices."""
     matrices = record.get("sparsity") or []
     if not matrices:
         return {"masked": "nothing"}
@@ -156,7 +156,7 @@ def _zeros_text(zeros: int, total: int, matrices: int) -> str:
 
 
 def _run_facts(record: Mapping[str, Any]) -> dict[str, str]:
-    """Of a run record, what a reader of the card asks for; the sums are over all starts."""
+    """What a reader of the card asks of a run record; the sums are over all starts."""
     facts = {}
     for key in ("device", "seed", "started_from", "masks_sha256", "data_fingerprint"):
         if record.get(key) is not None:

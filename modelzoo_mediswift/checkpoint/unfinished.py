@@ -12,7 +12,7 @@ _SAFETENSORS = r"tmp[A-Za-z0-9]{6}"  # the library's own way to write a file who
 
 
 def clear_unfinished(model_dir: Path, files: Sequence[str]) -> None:
-    """Delete it; of files, what was to become one of `files`. Only who holds the folder may."""
+    """Delete what is left of checkpoints and of `files`, by name; the caller holds the folder."""
     names = "|".join(map(re.escape, files))
     unfinished = re.compile(rf"\.({_CHECKPOINT}|{_SAFETENSORS}|({names})\.[0-9a-f]+\.writing)")
     for path in model_dir.iterdir():

@@ -41,7 +41,7 @@ OVERRIDES = {
     "disable_version_check": f"{CLUSTER}.disable_version_check",
 }
 """Flag -> the key that it sets before the file is checked."""
-ADDED = ("mount_dirs", "python_paths")  # to those of the file, as in Model Zoo
+ADDED = ("mount_dirs", "python_paths")  # lists that extend the file's own, as in Model Zoo
 DEBUG = ("debug_args", "debug_args_path", "ini", "wsc_log_level")
 REFUSED = {
     "dist_addr": "torchrun says where processes meet: torchrun --master_addr, --master_port",

@@ -70,7 +70,7 @@ def erk_blocks(config: TrainerConfig, asked: float | None) -> list[dict[str, obj
         blocks += [
             deepcopy(own) | {"sparsity": level, "param_filter": list(globs)}
             for level, globs in by_level.items()
-            if level > 0  # else dense, which is to be in no block
+            if level > 0  # dense matrices belong to no block
         ]
     return blocks
 

@@ -111,7 +111,8 @@ def run_import(arguments: argparse.Namespace) -> int:
     if target.exists():
         raise UserError(f"{target}: exists already; choose another --model_dir")
     config = parse_config(checkpoint.config, str(folder)).init.model
-    load_tensors(build_model(config, seed=None), checkpoint.model)  # every tensor, in its shape
+    # Refuses a missing tensor and one of another shape.
+    load_tensors(build_model(config, seed=None), checkpoint.model)
     tokenizer = folder / "tokenizer.json"
     if tokenizer.is_file():
         try:

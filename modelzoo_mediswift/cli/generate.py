@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         ),
     )
     if layout.num_cut:
-        print(f"the text is cut: its last {layout.num_cut} tokens find no room", file=sys.stderr)
+        print(f"the text is cut: its last {layout.num_cut} tokens do not fit", file=sys.stderr)
     drawing = any(
         value is not None for value in (arguments.temperature, arguments.top_k, arguments.top_p)
     )

@@ -120,7 +120,7 @@ def _answer_open(
     from modelzoo_mediswift.evaluation.pseudo_labels import pseudo_labels
 
     task = PubMedQA()
-    # The label in a record that is still to be labelled goes into its target alone, unread.
+    # An example needs some label, but it only enters the target, which is not read here.
     examples = [
         task.example(pmid, {**record, "final_decision": task.labels[0]})
         for pmid, record in records.items()

@@ -138,7 +138,7 @@ def train_point(sweep: SweepConfig, point: Point, device: str, report: Report) -
     job = build_fit(config, device, resume=True)
     start = job.trainer.run.start_step
     for step, value in read(folder).get("history", []):
-        if step <= start:  # what an earlier worker saw, and was allowed to go on after
+        if step <= start:  # seen by an earlier worker, and not pruned then
             report(-(-step // per_epoch), sign * value)
     job.trainer.callbacks = [
         *job.trainer.callbacks,

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 
 _UPDATE_KEYS = {"freq", "start", "stop", "steps"}
 
-# Open at the front and whole at the end, so that it does not matter whether it was searched for
-# or matched. A dot stands for itself: no name has another sign between two of its parts.
+# Regular expressions that mean the same as a glob: they begin with `.*` and end with `weight` or
+# `.*`, so it does not matter whether release 2.1 searched or matched. A bare dot may be read as a
+# dot, since nothing else separates the parts of a name.
 _EXPRESSION = re.compile(r"\.\*(?:\.\*|\\?\.|\[[A-Za-z0-9_]+\]|[A-Za-z0-9_])*(?:weight|\.\*)")
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, NoReturn, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -86,9 +87,18 @@ def expected(what: str) -> WrapValidator:
     return WrapValidator(validate)
 
 
-PositiveInt = Annotated[int, Field(ge=1, lt=2**31), expected("an integer >= 1")]
-NonNegativeInt = Annotated[int, Field(ge=0, lt=2**31), expected("an integer >= 0")]
-Seed = Annotated[int, Field(ge=0, lt=2**63), expected("an integer >= 0")]
+def _below(limit: int) -> AfterValidator:
+    def validate(value: int) -> int:
+        if value >= limit:
+            raise problem(f"expected an integer < {limit}, got {show(value)}")
+        return value
+
+    return AfterValidator(validate)
+
+
+PositiveInt = Annotated[int, Field(ge=1), expected("an integer >= 1"), _below(2**31)]
+NonNegativeInt = Annotated[int, Field(ge=0), expected("an integer >= 0"), _below(2**31)]
+Seed = Annotated[int, Field(ge=0), expected("an integer >= 0"), _below(2**63)]
 PositiveFloat = Annotated[float, Field(gt=0), expected("a number > 0")]
 NonNegativeFloat = Annotated[float, Field(ge=0), expected("a number >= 0")]
 Number = Annotated[float, expected("a number")]

@@ -59,7 +59,7 @@ class PaddingCount:
 
     @property
     def mean_length(self) -> float:
-        """Of the sequence that a token stands in."""
+        """The mean, over tokens, of the length of the sequence that they stand in."""
         return self.length_sum / self.tokens if self.tokens else 0.0
 
     @property

@@ -28,7 +28,7 @@ class Request(NamedTuple):
     position: int
     num_samples: int  # of the whole batch
     indices: NDArray[np.int64]
-    rows: int  # at least
+    rows: int  # to hand over at least; missing ones are padding
 
 
 class _BatchReader(Dataset):
@@ -73,12 +73,12 @@ class _BatchReader(Dataset):
 
 
 class DeadWorker(UserError):
-    """A loader's worker was ended, which PyTorch says anywhere in the main process's work."""
+    """A loader's worker was killed; PyTorch raises this wherever the main process is by then."""
 
 
 @contextmanager
 def named_dead_worker() -> Iterator[None]:
-    """Turn what PyTorch says about it inside into DeadWorker."""
+    """Turn PyTorch's error for a dead worker, raised inside the block, into DeadWorker."""
     try:
         yield
     except RuntimeError as error:

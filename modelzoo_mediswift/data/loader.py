@@ -11,7 +11,7 @@ from modelzoo_mediswift.data.order import DataOrder
 from modelzoo_mediswift.errors import UserError
 
 GROUPED = "grouped_by_length"  # [window, batch size, RULE] in a saved position
-RULE = 2  # of `LengthGroups`: another number is another order
+RULE = 2  # raised whenever `LengthGroups` would order the same sequences differently
 
 
 class TrainLoader(BatchLoader):
@@ -66,7 +66,7 @@ class TrainLoader(BatchLoader):
             "shuffle": self.order.shuffle,
             "shuffle_seed": self.order.seed,
             "epoch_length": self.order.epoch_length,
-            # Without groups, as in every checkpoint from before there were any: no entry.
+            # Only with groups: an older checkpoint, without the entry, then still matches.
             **({GROUPED: [groups.window, groups.batch_size, RULE]} if groups is not None else {}),
         }
 

@@ -17,7 +17,7 @@ def read_params(folder: Path) -> dict[str, Any]:
     path = folder / PARAMS_FILE
     params = read_json(path)
     if "tokenizer_sha256" not in params:
-        return {}  # Model Zoo's for one: its keys mean other things
+        return {}  # such as Model Zoo's own, whose keys mean other things
     for key in ("vocab_size", "num_virtual_tokens"):
         number = params.get(key, 0)
         if not isinstance(number, int) or number < 0:

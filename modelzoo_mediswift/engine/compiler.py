@@ -11,7 +11,7 @@ import torch
 
 from modelzoo_mediswift.errors import UserError
 
-# Of the compiler itself, of what it imports and calls, of the files that it writes.
+# What a broken compiler raises: by itself, in its imports and programs, or writing its files.
 FAILURES = (RuntimeError, ImportError, SubprocessError, OSError)
 
 
@@ -36,7 +36,7 @@ def use_compiler(asked: bool | None, device: torch.device, *, speaks: bool = Tru
 
 @cache
 def _tell(problem: str) -> None:
-    """Once."""
+    """Say so, once per problem."""
     print(
         f"running without torch.compile, which takes longer; it fails here: {problem}",
         file=sys.stderr,

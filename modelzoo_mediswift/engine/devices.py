@@ -35,7 +35,7 @@ def find_gpu(number: int | None = None) -> torch.device:
     device = torch.device("cuda") if number is None else torch.device("cuda", number)
     try:
         torch.zeros(1, device=device)
-    except RuntimeError as error:  # in use by another program, of a kind that this build lacks
+    except RuntimeError as error:  # in use by others, or too old or new for this build
         raise UserError(f"GPU: {device} cannot be used: {_one_line(str(error))}") from error
     return device
 
@@ -60,5 +60,5 @@ def _why_none(warned: list[str]) -> str:
 
 
 def _one_line(text: str) -> str:
-    """What PyTorch says first."""
-    return text.splitlines()[0].partition(" (Triggered internally")[0].strip().rstrip(".")
+    """The first line of PyTorch's message, without the place in its sources."""
+    return text.partition("\n")[0].partition(" (Triggered internally")[0].strip().rstrip(".")

@@ -26,7 +26,7 @@ def how_to_set(micro_batch_size: int | str) -> str:
 
 @contextmanager
 def named_out_of_memory(device: torch.device, micro_batch_size: int | None) -> Iterator[None]:
-    """Turn exhausted memory inside into OutOfMemory."""
+    """Turn what PyTorch raises inside the block, when memory runs out, into OutOfMemory."""
     try:
         yield
     except torch.cuda.OutOfMemoryError as error:

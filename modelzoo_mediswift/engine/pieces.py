@@ -15,8 +15,10 @@ _KEY = "micro_batch"
 
 
 def pieces_to_save(size: int | None, batch: int | None) -> dict[str, Tensor]:
-    """Part of a state: `size` and `batch` in sequences, if memory cut one into the other. A `batch`
-    of None was not left to memory."""
+    """The part of a state that notes a `batch` cut into micro-batches of `size`, in sequences.
+
+    Empty where nothing was cut, or (`batch` None) where the file and not memory chose the size.
+    """
     if size is None or batch is None or size >= batch:
         return {}
     return {_KEY: torch.tensor([size, batch])}
@@ -25,7 +27,7 @@ def pieces_to_save(size: int | None, batch: int | None) -> dict[str, Tensor]:
 def pieces_as_saved(
     state: Mapping[str, Tensor], size: int | None, batch: int | None, *, speaks: bool
 ) -> int | None:
-    """The size that the state has, where the same batch was cut and `size` says that it fits."""
+    """The size in the state, if the same batch was cut and that size fits too; else `size`."""
     if _KEY not in state:
         return size
     saved, of = state[_KEY].tolist()

@@ -80,7 +80,7 @@ class TorchEngine:
         self.chosen_of = chosen_of
         self.sparse_layers = sparse_layers
         self.fp8 = fp8
-        self.waits = device.type != "cpu"  # for the device, where a value is read
+        self.waits = device.type != "cpu"  # reading a value waits for the device
 
     @property
     def description(self) -> str:

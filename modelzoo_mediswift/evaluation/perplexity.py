@@ -56,7 +56,7 @@ def text_perplexity(
     stride: int | None = None,
     progress: Callable[[list[Window]], Iterable[Window]] = list,
 ) -> Perplexity:
-    """Of the tokens `ids` after end-of-text, as a document stood in training; no soft prompt.
+    """Of the tokens `ids`, read after end-of-text as documents are in training; no soft prompt.
 
     The window is the model's; `stride` tokens (half a window by default) are predicted at a time.
     """

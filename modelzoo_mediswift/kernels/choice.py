@@ -15,9 +15,9 @@ from modelzoo_mediswift.kernels.functions import sparse_linear
 from modelzoo_mediswift.kernels.library import load_library
 from modelzoo_mediswift.kernels.pattern import Pattern
 
-MOST_TOKENS = 512  # of a measurement: enough to see both at their speed
+MOST_TOKENS = 512  # in a measurement: enough for both ways to reach their speed
 REPETITIONS = 3
-PERCENT = 5  # densities are told apart by so much
+PERCENT = 5  # densities are rounded to multiples of it, and measured once each
 
 
 class FastestChoice:

@@ -18,7 +18,7 @@
 #ifdef HAS_BF16_KERNELS
 static int multiplies_bf16(void)
 {
-    unsigned a, b, c, d; /* compilers know the name of this one only lately */
+    unsigned a, b, c, d; /* older compilers have no name for this feature */
     return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1 << 5);
 }
 #endif

@@ -21,7 +21,7 @@ SCORES = 1 << 18  # at a time: 1 MiB in fp32
 
 
 def is_faster(query: Tensor) -> bool:
-    """Whether `causal_attention` is for such queries; what a compiler sees, it plans itself."""
+    """Whether `causal_attention` is faster for such queries; a compiler plans attention itself."""
     return (
         query.device.type == "cpu"
         and query.dtype == torch.bfloat16
@@ -88,7 +88,7 @@ def _parts(q: Tensor) -> Iterator[tuple[slice, int, int]]:
 
 
 def _probabilities(q: Tensor, k: Tensor) -> Tensor:
-    """Of the last T of S keys' queries q (n, T, e), for k (n, S, e): (n, T, S) in fp32."""
+    """Softmax (n, T, S) in fp32 of q (n, T, e) over k (n, S, e); the last T keys are q's own."""
     scores = torch.bmm(q, k.mT).float().mul_(_scale(q))
     later = torch.ones(q.shape[1], q.shape[1], dtype=torch.bool).triu(1)
     scores[:, :, -q.shape[1] :].masked_fill_(later, -math.inf)

@@ -21,7 +21,7 @@ def beam_search(
     """
     batch, device = len(prefix.lengths), prefix.lengths.device
     prefix = prefix.rows(torch.arange(batch, device=device).repeat_interleave(beams))
-    # All beams of a sequence are the same at first: only one of them counts.
+    # The beams of a sequence begin alike, so only the first one counts.
     scores = torch.full((batch, beams), -math.inf, device=device)
     scores[:, 0] = 0.0
     finished = torch.zeros(batch, beams, dtype=torch.bool, device=device)
@@ -29,7 +29,7 @@ def beam_search(
     first = torch.arange(batch, device=device).unsqueeze(1) * beams  # each sequence's first row
     for _ in range(max_new_tokens):
         log_p = torch.log_softmax(prefix.logits, -1).view(batch, beams, -1)
-        # A finished hypothesis goes on for nothing, by end-of-text alone.
+        # A finished hypothesis continues with end-of-text alone, at no cost.
         log_p = log_p.masked_fill(finished.unsqueeze(-1), -math.inf)
         log_p[..., eos_id] = log_p[..., eos_id].masked_fill(finished, 0.0)
         vocab = log_p.shape[-1]

@@ -41,7 +41,7 @@ class LossModule(nn.Module):
         super().__init__()
         self.gpt3 = model
         # Functions, not methods: a module that refers to itself would keep a GPU's memory until
-        # Python looks for such circles.
+        # Python collects reference cycles.
         self._training = _Parts(_final_states, _chunk)
         self._evaluation = self._training
 

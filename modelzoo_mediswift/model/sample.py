@@ -11,6 +11,8 @@ from torch import Tensor
 from modelzoo_mediswift.model.generate import Prefix
 from modelzoo_mediswift.model.gpt3 import GPT3
 
+GREEDY = 1e-30  # a temperature below it takes the most likely token; logits over less overflow
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -26,13 +28,16 @@ class Sampling:
     def choose(self, logits: Tensor, generator: torch.Generator) -> Tensor:
         """A token for each row of logits (B, V), on the CPU."""
         logits = logits.float().cpu()
-        if self.temperature == 0:
+        if self.temperature < GREEDY:
             return logits.argmax(-1)
-        ordered, tokens = (logits / self.temperature).sort(stable=True, dim=-1, descending=True)
+        # The largest becomes zero, so that no temperature makes it infinite.
+        below = logits - logits.amax(-1, keepdim=True)
+        temperature = max(self.temperature, torch.finfo(below.dtype).tiny)
+        ordered, tokens = (below / temperature).sort(stable=True, dim=-1, descending=True)
         if self.top_k:
             ordered[:, self.top_k :] = -torch.inf
         p = ordered.softmax(-1)
-        before = p.cumsum(-1) - p  # of the tokens that are more likely
+        before = p.cumsum(-1) - p  # the probability of all tokens that are more likely
         p = p.masked_fill(before >= self.top_p, 0.0)
         p[:, 0] = p[:, 0].clamp(min=torch.finfo(p.dtype).tiny)
         drawn = torch.multinomial(p, 1, generator=generator)

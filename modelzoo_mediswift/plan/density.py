@@ -20,7 +20,7 @@ def mean_sparsity(block: SparsityBlock, steps: int | None) -> float:
     if isinstance(block.sparsity, float):
         return block.sparsity * (steps - changes[0]) / steps
     last, rest = len(changes) - 1, steps - changes[-1]
-    if isinstance(changes, range):  # of ten steps or a billion
+    if isinstance(changes, range):  # in closed form: it may have a billion steps
         total = changes.step * block.sparsity.total(changes[:-1])
     else:
         total = sum(

@@ -54,12 +54,12 @@ class Plan:
 
     @property
     def flops(self) -> Flops | None:
-        """Of the whole training."""
+        """FLOPs of the whole training."""
         return None if self.tokens is None else self.flops_per_token.times(self.tokens)
 
     @property
     def dense_flops(self) -> Flops | None:
-        """Of the whole training without masks."""
+        """The same without masks."""
         return None if self.tokens is None else self.dense_flops_per_token.times(self.tokens)
 
     @property

@@ -130,7 +130,7 @@ def _revived(run: Run) -> str:
 
 
 def _moved(run: Run) -> str:
-    """Of the revived weights, as the run record has it when the run has ended."""
+    """How many revived weights moved; a run record says so once the run has ended."""
     moved = integer(run.record.get("revived_moved"))
     revived = integer(run.log.origin.get("revived_weights"))
     return MISSING if moved is None else f"{count(moved)} ({percent(ratio(moved, revived))})"

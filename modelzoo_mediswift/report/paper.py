@@ -44,7 +44,7 @@ class Model:
 
     @property
     def weights(self) -> float:
-        """Of the decoder's matrices, without zeros: the size in the paper's tables."""
+        """Non-zero weights of the decoder's matrices: the size in the paper's tables."""
         return 12 * self.shape.layers * self.shape.width**2 * (1 - self.sparsity)
 
 

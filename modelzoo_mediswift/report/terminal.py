@@ -157,7 +157,7 @@ def _fitting(widths: list[int]) -> list[int]:
 
 
 def _cut(cell: str, width: int) -> str:
-    """The end of a name tells more than its beginning."""
+    """Cut a cell at its beginning, since the end of a name tells more."""
     return cell if len(cell) <= width else f"..{cell[len(cell) - width + 2 :]}"
 
 

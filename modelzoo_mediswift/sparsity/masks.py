@@ -96,7 +96,7 @@ def checkerboard_mask(
     if density <= 0.0:
         return torch.zeros_like(weight, dtype=torch.bool, device="cpu")
     columns = weight.shape[-1]
-    # One kept weight every 1/density columns: a row that long beyond the end keeps rolls even.
+    # The row is drawn 1/density columns too long, so that rolling it leaves no uneven seam.
     padding = math.ceil(columns / density + 1e-5)
     steps = torch.floor(torch.arange(columns + padding) * density + 1e-5)
     row = steps[1:] != steps[:-1]

@@ -16,6 +16,7 @@ from typing import IO, Any
 import optuna
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.pool import NullPool
 
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.sweep.grid import (
@@ -55,7 +56,8 @@ class Storage:
         with self.alone():
             storage = optuna.storages.RDBStorage(
                 f"sqlite:///{folder / DATABASE}",
-                engine_kwargs={"connect_args": {"timeout": 60}},
+                # A connection is closed after use: nobody else closes it.
+                engine_kwargs={"connect_args": {"timeout": 60}, "poolclass": NullPool},
             )
             self.study = optuna.create_study(
                 storage=storage,

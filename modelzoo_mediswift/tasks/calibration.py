@@ -38,7 +38,7 @@ class Calibration:
 def calibration(
     log_likelihoods: Sequence[Mapping[str, float]], gold: Sequence[str], num_bins: int = NUM_BINS
 ) -> Calibration:
-    """Of each example's log-likelihoods by label, and its gold label."""
+    """Compare each example's log-likelihoods, by label, with its gold label."""
     answers = []
     for scores, label in zip(log_likelihoods, gold, strict=True):
         best = max(scores, key=scores.__getitem__)

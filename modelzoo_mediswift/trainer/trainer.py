@@ -117,7 +117,8 @@ class Trainer:
                         self._save(step, loader)
                     finished = step >= self.cadence.total_steps or self._good_enough
                     if self._stop_requested and not finished:
-                        self.agree(True)  # who left before all is saved would end the others
+                        # Together: one that left before all is saved would end the others.
+                        self.agree(True)
                         raise Interrupted(step)
                 if step < self.cadence.total_steps:
                     self.run.facts["stopped_early"] = True

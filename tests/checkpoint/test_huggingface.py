@@ -130,7 +130,7 @@ def test_the_tokenizer_encodes_and_decodes_the_same(exported):
         assert parts == [*source, VOCAB, VOCAB + 1, VOCAB + 2, *target]
 
 
-def test_the_way_back(exported, tmp_path):
+def test_an_exported_model_imported_again_is_the_same(exported, tmp_path):
     path, tokenizer, out, model = exported
     assert main(["import", str(out), "-o", str(tmp_path)]) == 0
     before, after = load_checkpoint(path), load_checkpoint(tmp_path / "checkpoint_7")
@@ -229,7 +229,7 @@ def test_masked_weights_must_be_zero():
         to_gpt2(tensors, Path("x"))
 
 
-def test_no_folder(tmp_path):
+def test_a_folder_that_does_not_exist_is_named(tmp_path):
     with pytest.raises(UserError, match="no such folder"):
         read_folder(tmp_path / "none")
 

@@ -46,6 +46,6 @@ def test_other_keys_stay_and_a_dense_matrix_is_in_no_block(capsys):
         (["sparsity/gmp.yaml", "--sparsity", "0.5"], "ERK gives each matrix one level"),
     ],
 )
-def test_mistakes(capsys, arguments, message):
+def test_mistakes_are_named(capsys, arguments, message):
     assert main(["erk", str(PARAMS / arguments[0]), *arguments[1:]]) == 2
     assert message in capsys.readouterr().err

@@ -79,7 +79,7 @@ def test_batch_size_does_not_change_the_answers(trained):
         (lambda: add_words(), "tokenizer.json: has ids up to 8000, the vocab_size of"),
     ],
 )
-def test_bad_input(trained, capsys, change, message):
+def test_bad_input_is_one_line(trained, capsys, change, message):
     change()
     assert main(trained) == 2
     err = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
@@ -212,7 +212,7 @@ def test_files_for_the_official_scripts(tmp_path):
     assert gold.splitlines()[1:] == ["7_s0\tcellular energetics", "8_s0\t"]
 
 
-def test_compare(trained, capsys):
+def test_compare_counts_who_alone_is_right(trained, capsys):
     assert main(trained) == 0
     first = "run/evaluations/pubmedqa-test-checkpoint_5.json"
     result = json.loads(Path(first).read_text())

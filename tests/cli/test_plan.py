@@ -32,7 +32,7 @@ def test_json_reproduces_the_papers_table_6(capsys):
         assert plan["flops"]["total"] / 1e20 == pytest.approx(expected, abs=0.0005)
 
 
-def test_table(capsys):
+def test_the_table_has_parameters_and_flops(capsys):
     assert main(["plan", str(PARAMS / "xl_s75.yaml")]) == 0
     out = capsys.readouterr().out
     assert "1,207,959,552" in out

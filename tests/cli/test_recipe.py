@@ -225,7 +225,7 @@ def test_a_checkpoint_of_another_prompt_length(files, capsys):
     assert "prompt_embedding.weight is (3, 32) there, (2, 32) here" in capsys.readouterr().err
 
 
-def test_labelling(files, capsys):
+def test_labelling_goes_on_after_a_kill_and_can_leave_out_the_uncertain(files, capsys):
     command = ["label", "run/checkpoint_5", "--data", "qa/ori_pqau.json"]
     command += ["--tokenizer", "tokenizer.json", "-o", "out"]
     assert mediswift(command) == 0

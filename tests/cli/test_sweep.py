@@ -121,8 +121,10 @@ def test_killed_resumed_and_shared_it_finds_the_same(files):
 
     import optuna
 
-    study = optuna.load_study(study_name="sweep", storage="sqlite:///swept/study.db")
+    storage = optuna.storages.RDBStorage("sqlite:///swept/study.db")
+    study = optuna.load_study(study_name="sweep", storage=storage)
     states = [trial.state.name for trial in study.trials]
+    storage.engine.dispose()
     assert states.count("FAIL") == 2, "the trials whose worker was killed"
     assert states.count("RUNNING") == 0
 

@@ -29,7 +29,7 @@ def loggers(*entries: str) -> tuple[str, str]:
     return ("    loop:", f"    loggers:\n{lines}    loop:")
 
 
-def test_ours(load: Load) -> None:
+def test_each_of_our_callbacks_is_read(load: Load) -> None:
     init = load(
         callbacks(
             "KeepNCheckpoints: {n: 3}",
@@ -51,7 +51,7 @@ def test_ours(load: Load) -> None:
     ("written", "read"), [("{}", "all"), ("{load_checkpoint_states: ALL}", "all"),
                           ("{load_checkpoint_states: [model]}", "model")],
 )  # fmt: skip
-def test_states(load: Load, written: str, read: str) -> None:
+def test_states_to_load_are_named_in_many_ways(load: Load, written: str, read: str) -> None:
     states = load(callbacks(f"LoadCheckpointStates: {written}")).init.callback(LoadCheckpointStates)
     assert states is not None
     assert states.load_checkpoint_states == read
@@ -134,7 +134,7 @@ def test_faulty_arguments(complaint: Complaint, entry: str, message: str) -> Non
     assert complaint(callbacks(entry)) == f"11: trainer.init.callbacks.0.{message}"
 
 
-def test_twice_the_same(complaint: Complaint) -> None:
+def test_a_callback_may_not_be_listed_twice(complaint: Complaint) -> None:
     assert complaint(callbacks("LogSparsity: {}", "logsparsity: {}")) == (
         "10: trainer.init.callbacks: LogSparsity is in the list twice"
     )

@@ -160,7 +160,7 @@ def test_faulty_eval_frequency(complaint: Complaint, value: str) -> None:
         ("max_steps: 0", "11: trainer.init.loop.max_steps: expected an integer >= 1, got 0"),
         (
             f"max_steps: {2**31}",
-            "11: trainer.init.loop.max_steps: expected an integer >= 1, got 2147483648",
+            "11: trainer.init.loop.max_steps: expected an integer < 2147483648, got 2147483648",
         ),
         (
             "max_steps: 1\n      grad_accum_steps: 0",
@@ -172,7 +172,7 @@ def test_faulty_loops(complaint: Complaint, text: str, message: str) -> None:
     assert complaint(loop(text)) == message
 
 
-def test_device_and_backend(load: Load) -> None:
+def test_device_is_a_default_for_backend(load: Load) -> None:
     assert load(section("device: gpu")).init.backend_type == "GPU"
     assert load(section("backend: {backend_type: csx}")).init.backend_type == "CSX"
     both = load(section("device: CPU\n    backend: {backend_type: GPU}"))
@@ -213,7 +213,7 @@ def test_faulty_settings(complaint: Complaint, text: str, message: str) -> None:
     assert complaint(section(text)) == f"10: trainer.init.{message}"
 
 
-def test_a_cluster(load: Load) -> None:
+def test_the_settings_of_a_cluster_are_read(load: Load) -> None:
     text = "backend: {cluster_config: {num_csx: 2, mount_dirs: [/a, /b], job_labels: [k=v]}}"
     cluster = load(section(text)).init.backend.cluster_config
     assert cluster.num_csx == 2

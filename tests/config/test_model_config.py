@@ -102,7 +102,9 @@ def test_heads_divide_the_width(complaint: Complaint) -> None:
         ("num_virtual_tokens", "-1", "an integer >= 0"),
     ],
 )
-def test_ranges(complaint: Complaint, key: str, value: str, expected: str) -> None:
+def test_values_out_of_range_are_named(
+    complaint: Complaint, key: str, value: str, expected: str
+) -> None:
     if key == "hidden_size":
         text = complaint(("hidden_size: 64", f"hidden_size: {value}"))
         assert text == f"5: trainer.init.model.{key}: expected {expected}, got {value}"

@@ -112,7 +112,7 @@ def test_warm_up_and_decay(load: Load) -> None:
     assert load(sequential(WARM_UP, DECAY)).init.schedule_steps == 200
 
 
-def test_each_alone(load: Load) -> None:
+def test_a_single_schedule_or_none(load: Load) -> None:
     warm_up = load(schedule(WARM_UP)).init
     assert (warm_up.warmup_steps, warm_up.schedule_steps) == (20, 20)
     decay = load(schedule(DECAY)).init

@@ -102,7 +102,7 @@ def test_every_file_says_what_it_is(path: Path) -> None:
     assert re.match(r"# (MediSwift|PubMedQA|Hallmarks)", first)
 
 
-def test_these_are_all() -> None:
+def test_the_papers_nine_and_the_worked_files_are_there() -> None:
     names = {path.relative_to(PARAMS).with_suffix("").as_posix() for path in FILES}
     assert names >= {*NINE, "tiny_s75", "finetune/pubmedqa_tiny", "finetune/pubmedqa_xl_s75"}
 
@@ -168,7 +168,7 @@ def test_the_nine_differ_in_size_level_and_directory_only() -> None:
     assert all(without_own(name) == params("xl_dense") for name in NINE)
 
 
-def test_tiny() -> None:
+def test_the_tiny_model_is_the_one_described() -> None:
     config = params("tiny_s75")
     init, model = config.init, config.init.model
     assert (model.num_hidden_layers, model.hidden_size, model.num_heads) == (4, 128, 4)

@@ -23,12 +23,12 @@ def sparsity(value: str) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("value", ["null", "[]"])
-def test_dense(load: Load, value: str) -> None:
+def test_no_sparsity_is_dense(load: Load, value: str) -> None:
     assert load(sparsity(value)).init.sparsity == ()
     assert load().init.sparsity == ()
 
 
-def test_a_level_alone(load: Load) -> None:
+def test_a_bare_number_is_a_static_random_level(load: Load) -> None:
     assert load(sparsity("0.75")).init.sparsity == (
         SparsityConfig(algorithm="static", sparsity=0.75, init_method="random", param_filter=None),
     )
@@ -38,7 +38,7 @@ def test_zero_with_a_decimal_point_is_a_level(load: Load) -> None:
     assert load(sparsity("0.0")).init.sparsity == (SparsityConfig(sparsity=0.0),)
 
 
-def test_one_block(load: Load) -> None:
+def test_one_block_of_settings(load: Load) -> None:
     text = "{algorithm: STATIC, sparsity: 0.5, init_method: topk, param_filter: '*.weight'}"
     assert load(sparsity(text)).init.sparsity == (
         SparsityConfig(sparsity=0.5, init_method="topk", param_filter=("*.weight",)),
@@ -118,7 +118,7 @@ AT = "10: trainer.init.sparsity"
         ),
     ],
 )
-def test_mistakes(complaint: Complaint, value: str, message: str) -> None:
+def test_mistakes_are_named(complaint: Complaint, value: str, message: str) -> None:
     assert complaint(sparsity(value)) == message
 
 

@@ -77,7 +77,7 @@ def test_evaluation_needs_neither_optimizer_nor_loop() -> None:
         (", ckpt_paths: [a, b]", ("a", "b")),
     ],
 )
-def test_validate_all(text: str, paths: object) -> None:
+def test_validate_all_reads_its_dataloaders_and_checkpoints(text: str, paths: object) -> None:
     config = parse_config(f"{MODEL}  validate_all: {{val_dataloaders: {LOADER}{text}}}\n")
     assert config.validate_all is not None
     assert len(config.validate_all.val_dataloaders) == 1

@@ -16,7 +16,7 @@ def groups(documents: list[list[int]], capacity: int, **options: int) -> list[li
     return [[piece.tolist() for piece in group] for group in found]
 
 
-def test_by_hand() -> None:
+def test_each_document_goes_where_it_fits_most_tightly() -> None:
     # With end-of-text 4, 3, 2, 2 and 1 + 2 of 5 tokens; capacity 5.
     documents = [[1, 1, 1], [2, 2], [3], [4], [5, 5, 5, 5, 5, 5]]
     assert groups(documents, 5) == [

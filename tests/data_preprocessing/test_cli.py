@@ -213,7 +213,7 @@ def test_no_training_document_of_hoc_is_taken_for_a_test(real_data: Path) -> Non
         assert not listed & {int(line.split("\t")[2].partition("_")[0]) for line in lines}
 
 
-def test_pmids_that_are_none(tmp_path: Path) -> None:
+def test_a_file_that_is_no_list_of_pmids_is_named(tmp_path: Path) -> None:
     for content in ("12\nPMC7", '{"x": 1}', "[[1]]", "{", "[" * 100_000):
         (tmp_path / "ids").write_text(content)
         with pytest.raises(UserError, match="ids: not a list of PMIDs"):

@@ -51,7 +51,7 @@ def test_killed_at_any_moment_and_started_again(server: Server, tmp_path: Path) 
     assert products(out) == products(tmp_path / "whole")
 
 
-def test_no_room(server: Server, tmp_path: Path) -> None:
+def test_a_full_disk_is_one_line_and_leaves_no_package(server: Server, tmp_path: Path) -> None:
     add(server.root, 10_003, more=random.Random(0).randbytes(20_000).hex())
     take_inventory(server.root, MONDAY)
     command = [sys.executable, "-m", "data_preprocessing", "fetch_pmc", str(tmp_path / "out")]

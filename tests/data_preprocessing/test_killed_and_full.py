@@ -130,7 +130,9 @@ def _wait_for_the_end_of(session: int) -> None:
 
 
 @pytest.mark.parametrize("stage", ["sample", "parse", "merge", "tokenizer", "pack"])
-def test_no_room(sample: Path, straight: Path, tmp_path: Path, stage: str) -> None:
+def test_a_full_disk_is_one_line_and_the_command_can_be_repeated(
+    sample: Path, straight: Path, tmp_path: Path, stage: str
+) -> None:
     """No file may grow beyond some KB: one line, exit code 2; with room the same command works."""
     steps = {"sample": ["sample", str(tmp_path / "s"), "--scale", "0.03"]}
     steps |= commands(sample, tmp_path)

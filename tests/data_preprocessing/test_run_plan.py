@@ -55,7 +55,7 @@ def test_before_anything_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert [path.name for path in tmp_path.iterdir()] == ["out.yaml"]
 
 
-def test_when_all_is_done(finished: Path) -> None:
+def test_a_finished_corpus_is_planned_as_done(finished: Path) -> None:
     before = products(finished.parent)
     plan = planned(finished)
     assert plan.pop("parse").startswith("done, unless a file has changed")

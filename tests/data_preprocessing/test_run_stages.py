@@ -147,7 +147,7 @@ def test_the_configurations_shipped_are_valid(path: Path) -> None:
     assert load_run_config(path).pack.max_sequence_length in (256, 1024)
 
 
-def test_there_are_three(tmp_path: Path) -> None:
+def test_the_shipped_configurations_are_these_three(tmp_path: Path) -> None:
     assert {path.stem for path in CONFIGS.iterdir()} == {"paper", "laptop", "sample"}
     paper = load_run_config(CONFIGS / "paper.yaml")
     assert paper.merge.validation_share == 0.03

@@ -27,7 +27,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_layout(sample: Path) -> None:
+def test_the_sample_has_these_files_and_no_others(sample: Path) -> None:
     package = "pmc/oa_comm_xml.PMC090xxxxxx.baseline.2024-12-18"
     assert set(contents(sample)) == {
         "MANIFEST.json",

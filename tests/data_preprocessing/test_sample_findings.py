@@ -26,7 +26,7 @@ STYLE = Style("p = {}", "95% CI {} to {}")
         ("first. {a} then. second part", "first. 1 then. Second part"),
     ],
 )
-def test_expand(template: str, expected: str) -> None:
+def test_slots_of_a_template_are_filled(template: str, expected: str) -> None:
     slots = {"a": "1", "b": "dose", "vowel": "effect"}
     assert expand(template, slots, random.Random(0)) == expected
 
@@ -50,7 +50,7 @@ def test_capitalise_leaves_symbols_alone() -> None:
     ("z", "expected"),
     [(1.959964, "p = 0.05"), (2.6, "p = 0.009"), (0.674490, "p = 0.50"), (4.0, "p < 0.001")],
 )
-def test_p_text(z: float, expected: str) -> None:
+def test_p_values_follow_from_z(z: float, expected: str) -> None:
     text, p = p_text(z, STYLE)
     assert text == expected
     assert p == pytest.approx(2 * (1 - 0.5 * (1 + math.erf(z / math.sqrt(2)))), abs=1e-12)

@@ -33,7 +33,7 @@ def load(sample: Path, name: str) -> Any:
     return json.loads((sample / "pubmedqa" / name).read_text("ascii"))
 
 
-def test_shape(sample: Path) -> None:
+def test_questions_have_the_form_of_the_published_file(sample: Path) -> None:
     whole = load(sample, "ori_pqal.json")
     assert len(whole) == 120
     for pmid, entry in whole.items():

@@ -110,7 +110,7 @@ def test_an_empty_folder_may_be_there_before(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "file").read_text() == "x"
 
 
-def test_written_before(tmp_path: Path) -> None:
+def test_a_folder_written_before_is_known_by_its_settings(tmp_path: Path) -> None:
     out = tmp_path / "out"
     wanted = {"format": "sample", "max_sequence_length": MSL, "settings": {"a": 1, "b": None}}
     assert written_before(out, wanted) is None

@@ -27,7 +27,7 @@ def test_unreadable_cpuinfo_means_no(tmp_path):
     assert cpu_has_bf16(tmp_path / "none") is False
 
 
-def test_choices():
+def test_autocast_by_device_and_type():
     assert autocast_dtype(CPU, False, "cbfloat16") is None
     assert autocast_dtype(CPU, True, "cbfloat16") == (torch.bfloat16 if cpu_has_bf16() else None)
     with pytest.raises(UserError, match="float16 is not supported on CPU; use bfloat16"):
@@ -48,7 +48,7 @@ def test_a_gpu_that_only_emulates_bf16_runs_in_fp32(monkeypatch):
     assert autocast_dtype(gpu, True, "bfloat16") == torch.bfloat16
 
 
-def test_peaks():
+def test_peaks_of_gpus_are_found_by_name():
     assert peak_flops("NVIDIA H200") == 989e12
     assert peak_flops("NVIDIA H100 PCIe") == 756e12
     assert peak_flops("NVIDIA H100 NVL") == 835e12

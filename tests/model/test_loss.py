@@ -85,7 +85,7 @@ def test_rounding_in_bfloat16_is_that_of_bfloat16(chunk):
         assert (gradient - plain[name]).abs().max() <= 2**-6 * scale, name
 
 
-def test_nothing_counts():
+def test_a_batch_without_loss_tokens_has_no_loss_and_no_gradient():
     module, (ids, _) = small(), data()
     loss, right = module(ids, torch.full((48,), IGNORED), None, count_right=True)
     loss.backward()

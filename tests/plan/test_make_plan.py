@@ -35,7 +35,9 @@ def plan(name: str) -> Plan:
         ("xl_s75", 1.21e9, 3.448, 0.38),
     ],
 )
-def test_the_paper(name: str, params: float, flops: float, ratio: float) -> None:
+def test_parameters_and_flops_are_the_papers(
+    name: str, params: float, flops: float, ratio: float
+) -> None:
     result = plan(name)
     assert result.n_params_paper == pytest.approx(params, rel=0.003)
     assert result.flops is not None
@@ -101,7 +103,7 @@ def test_masks_outside_the_decoder_save_no_flops(config: Make, block: type) -> N
     assert result.flops_ratio == 1.0
 
 
-def test_tokens(config: Make) -> None:
+def test_accumulated_batches_count_as_tokens(config: Make) -> None:
     """3 sequences * 2 accumulated batches * 5 tokens * 7 steps."""
     result = make_plan(config(loop={"max_steps": 7, "grad_accum_steps": 2}))
     assert (result.batch_size, result.sequence_length, result.steps) == (6, 5, 7)
@@ -129,7 +131,9 @@ def test_the_dataloader_may_set_the_length(config: Make) -> None:
         ({"num_epochs": 2}, None, None),
     ],
 )
-def test_steps(config: Make, loop: dict[str, int], schedule: int | None, steps: int | None) -> None:
+def test_steps_come_from_the_loop_or_the_schedule(
+    config: Make, loop: dict[str, int], schedule: int | None, steps: int | None
+) -> None:
     result = make_plan(config(loop=loop, schedule_steps=schedule, warmup_steps=2))
     assert result.steps == steps
     batch = 3 * loop.get("grad_accum_steps", 1)
@@ -188,7 +192,7 @@ def test_without_training_only_the_model_is_planned(config: Make) -> None:
     assert json.dumps(result.to_dict())
 
 
-def test_json() -> None:
+def test_the_json_holds_the_whole_plan() -> None:
     result = json.loads(json.dumps(plan("xl_s75").to_dict()))
     assert result["n_params_paper"] == 1_207_959_552
     assert result["n_params_total"] == 1_297_502_208

@@ -84,7 +84,7 @@ def test_sentences_are_put_in_their_order(tmp_path: Path) -> None:
         ("", None),
     ],
 )
-def test_parse(generated: str, label: str | None) -> None:
+def test_an_answer_is_parsed_into_labels(generated: str, label: str | None) -> None:
     assert HocDocuments().parse(generated) == label
 
 
@@ -153,7 +153,7 @@ def test_missing_files(tmp_path: Path) -> None:
     assert "no split 'dev'" in refusal(path, "dev")
 
 
-def test_sentences(tmp_path: Path) -> None:
+def test_sentences_have_ids_labels_and_a_validation_split(tmp_path: Path) -> None:
     lines = [f"Text {i} .\t{'empty' if i % 2 else HALLMARKS[i % 10]}" for i in range(20)]
     (tmp_path / "train.tsv").write_text("\n".join(lines))
     test = "A .\tresisting cell death|cellular energetics\n"

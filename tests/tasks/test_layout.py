@@ -45,7 +45,7 @@ def test_target_room_gives_all_targets_the_same_source() -> None:
     assert short.tokens[: short.loss_start] == long.tokens[: long.loss_start]
 
 
-def test_no_room() -> None:
+def test_what_has_no_room_is_cut_from_the_source_or_refused() -> None:
     assert layout_example([5], [21, 22], 5, VOCAB, EOS, 8).tokens[1] == 100  # source gone
     with pytest.raises(UserError, match="8 has no room for 6 virtual tokens and a target of 2"):
         layout_example([5], [21, 22], 6, VOCAB, EOS, 8)

@@ -12,7 +12,7 @@ def test_pauses_evaluations_and_checkpoints():
     assert [s for s in pauses if cadence.checkpoint_at(s)] == [4, 8, 12, 16, 20, 24, 25]
 
 
-def test_never():
+def test_without_frequencies_it_neither_evaluates_nor_saves():
     cadence = Cadence(25, 1)
     assert cadence.next_pause(3) == 25
     assert not cadence.evaluate_at(25)

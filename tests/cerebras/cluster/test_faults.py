@@ -65,7 +65,7 @@ def test_a_manager_that_never_answers(run_csx, cluster_module):
 
 
 @pytest.mark.slow
-def test_another_release(run_csx, cluster_module):
+def test_a_cluster_of_another_release_is_refused_unless_told_otherwise(run_csx, cluster_module):
     """The first line of a mismatch names both releases; the check can be turned off."""
     manager = cluster_module.Manager()
     manager.release = "2.9.0+0123456789"
