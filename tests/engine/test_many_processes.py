@@ -120,7 +120,9 @@ def test_four_copies_that_stopped_continue_to_the_same_bits(run_files):
     a, b = (load_checkpoint(Path(d) / "checkpoint_20") for d in ("straight", "parts"))
     assert all(tensor.equal(b.model[name]) for name, tensor in a.model.items())
     assert all(tensor.equal(b.training[name]) for name, tensor in a.training.items())
-    assert losses("straight") == losses("parts")
+    (extra,) = losses("parts").keys() - losses("straight").keys()
+    assert extra == ("eval", 7)
+    assert losses("straight").items() <= losses("parts").items()
 
 
 def test_every_process_has_as_many_rows_and_all_samples_are_read_once():
