@@ -30,10 +30,7 @@ class Sampling:
         logits = logits.float().cpu()
         if self.temperature < GREEDY:
             return logits.argmax(-1)
-        # The largest becomes zero, so that no temperature makes it infinite.
-        below = logits - logits.amax(-1, keepdim=True)
-        temperature = max(self.temperature, torch.finfo(below.dtype).tiny)
-        ordered, tokens = (below / temperature).sort(stable=True, dim=-1, descending=True)
+        ordered, tokens = (logits / self.temperature).sort(stable=True, dim=-1, descending=True)
         if self.top_k:
             ordered[:, self.top_k :] = -torch.inf
         p = ordered.softmax(-1)
