@@ -106,7 +106,7 @@ def leave(code: int) -> None:
     """
     if not dist.is_initialized():
         return
-    if code == 0:
+    if code == 0 and torch.cuda.is_initialized():  # gloo's in torch 2.4 may wait for ever
         dist.destroy_process_group()
     atexit._run_exitfuncs()
     sys.stdout.flush()
