@@ -125,14 +125,16 @@ def _copies(module: nn.Module, device: torch.device) -> nn.Module:
         gradient_as_bucket_view=True,
         **options,
     )
-    if device.type == "cpu":
+    if device.type == "cpu" and dist.get_world_size() > 2:
         copies.register_comm_hook(None, lambda state, bucket: _average_each(bucket))
     return copies
 
 
 def _average_each(bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
-    """Gradients averaged one by one, so that runs continue to the same bits: how gloo orders sums
-    depends on where a number lies, and the first step of a process has other buckets than the rest.
+    """Gradients averaged one by one, so that runs continue to the same bits.
+
+    How gloo orders a sum of three and more depends on where a number lies in its bucket, and a
+    process has other buckets in its first step than later.
     """
     for gradient in bucket.gradients():
         dist.all_reduce(gradient.div_(dist.get_world_size()))

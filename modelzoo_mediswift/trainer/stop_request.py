@@ -30,7 +30,11 @@ class StopRequest:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take signals for requests inside."""
+        """Take signals for requests inside.
+
+        Where a launched process fails inside, they stay requests: the launcher signals who is left
+        of a failed run, and such a process still has to say what it knows.
+        """
 
         def request(number: int, frame: FrameType | None) -> None:
             if self._since is None:
@@ -42,8 +46,11 @@ class StopRequest:
         previous = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
         for number in previous:
             signal.signal(number, request)
+        failed = True
         try:
             yield
+            failed = False
         finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
+            if not failed or self.launcher is None:
+                for number, handler in previous.items():
+                    signal.signal(number, handler)

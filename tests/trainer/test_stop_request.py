@@ -27,6 +27,20 @@ def test_a_second_signal_ends_the_process_at_once(monkeypatch):
             os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.mark.parametrize("launcher", [None, os.getppid()])
+def test_a_launched_process_that_fails_outlives_the_launchers_signal(launcher):
+    heard = []
+    before = signal.signal(signal.SIGTERM, lambda *_: heard.append("at once"))
+    try:
+        with pytest.raises(ValueError, match="lost"), StopRequest(launcher).listening():
+            raise ValueError("lost")
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert heard == ([] if launcher else ["at once"])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def test_a_launcher_that_is_gone_is_a_request():
     assert not StopRequest(os.getppid()).made
     assert StopRequest(os.getpid()).made  # which is not the parent
