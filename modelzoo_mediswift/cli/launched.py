@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
 from collections.abc import Callable
 
@@ -18,7 +19,9 @@ def run_launched(command: Callable[[], int]) -> int:
     try:
         code = guarded(lambda: _named(command), _say_once)
     except Exception:  # noqa: BLE001
-        traceback.print_exc()
+        text = traceback.format_exc()
+        if is_news(text):
+            print(text, end="", file=sys.stderr)
         code = 1
     processes.leave(code)
     return code

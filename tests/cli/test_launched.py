@@ -6,9 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 pytestmark = pytest.mark.slow  # torchrun and two processes import PyTorch each time
 PROGRAM = Path(__file__).parent / "launched_run.py"
+# torch 2.4's torchrun shares no store with its processes: there each says what it knows.
+TOGETHER = not torch.__version__.startswith("2.4.")
 
 
 def launch(what: str, *flags: str) -> tuple[int, str]:
@@ -47,8 +50,9 @@ def said(text: str) -> list[str]:
 def test_one_line_says_why(run_files, what, message):
     code, text = launch(what)
     assert code == 1, text
-    (line,) = said(text)
-    assert line.startswith(message)
+    lines = said(text)
+    assert any(line.startswith(message) for line in lines), text
+    assert len(lines) == 1 or not TOGETHER
     assert text.count("Traceback") == 1, "torchrun's own"
 
 
@@ -56,15 +60,15 @@ def test_what_all_find_wrong_is_said_once(run_files):
     Path("sparse.yaml").write_text(Path("sparse.yaml").read_text().replace("seed", "sede"))
     code, text = launch("nothing")
     assert code == 1
-    (line,) = said(text)
-    assert 'did you mean "seed"?' in line
+    assert len(said(text)) == (1 if TOGETHER else 2)
+    assert all('did you mean "seed"?' in line for line in said(text))
 
 
 def test_a_defect_shows_its_traceback_and_ends_the_others(run_files):
     code, text = launch("defect")
     assert code == 1
     assert "KeyError: 'a defect'" in text
-    assert said(text) == []
+    assert said(text) == [] or not TOGETHER
     assert text.count("Traceback") == 2
 
 

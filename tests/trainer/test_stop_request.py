@@ -1,10 +1,21 @@
 import os
 import signal
+from collections.abc import Iterator
 
 import pytest
 
 from modelzoo_mediswift.trainer import stop_request
 from modelzoo_mediswift.trainer.stop_request import StopRequest
+
+
+@pytest.fixture(autouse=True)
+def heard_as_usual() -> Iterator[None]:
+    """Handlers as Python has them, also where the tests were started with SIGINT ignored."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
@@ -30,15 +41,11 @@ def test_a_second_signal_ends_the_process_at_once(monkeypatch):
 @pytest.mark.parametrize("launcher", [None, os.getppid()])
 def test_a_launched_process_that_fails_outlives_the_launchers_signal(launcher):
     heard = []
-    before = signal.signal(signal.SIGTERM, lambda *_: heard.append("at once"))
-    try:
-        with pytest.raises(ValueError, match="lost"), StopRequest(launcher).listening():
-            raise ValueError("lost")
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert heard == ([] if launcher else ["at once"])
-    finally:
-        signal.signal(signal.SIGTERM, before)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: heard.append("at once"))
+    with pytest.raises(ValueError, match="lost"), StopRequest(launcher).listening():
+        raise ValueError("lost")
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert heard == ([] if launcher else ["at once"])
 
 
 def test_a_launcher_that_is_gone_is_a_request():
