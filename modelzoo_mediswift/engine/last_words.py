@@ -35,7 +35,7 @@ def lost_process(error: Exception) -> LostProcess | None:
 def is_news(line: str, *, effect: bool = False) -> bool:
     """Whether no process of this run has said the line yet, or for an `effect`, anything at all.
 
-    torchrun keeps count. Where it does not answer everything is news.
+    torchrun keeps count. Where it does not answer, or shares no store (torch 2.4), all is news.
     """
     store = _launcher()
     if store is None:
