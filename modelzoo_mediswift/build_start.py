@@ -98,7 +98,7 @@ def find_start(
     _check_tokenizer(checkpoint, source, path)
     callback = config.init.callback(LoadCheckpointStates)
     states = load_states or (callback.load_checkpoint_states if callback else "all")
-    weights_only = states == "model" and not _is_of(model_dir, path)
+    weights_only = states == "model" and not is_of(model_dir, path)
     return Start(path, checkpoint, weights_only)
 
 
@@ -118,7 +118,7 @@ def _start_path(config: TrainerConfig, model_dir: Path, resume: bool) -> Path | 
     if asked is NEWEST or (resume and newest):
         automatic = resume or config.init.checkpoint.autoload_last_checkpoint
         return newest if automatic else None
-    if newest and not (isinstance(asked, str) and _is_of(model_dir, Path(asked))):
+    if newest and not (isinstance(asked, str) and is_of(model_dir, Path(asked))):
         raise UserError(
             f"{model_dir}: holds {newest.name} of an earlier run; add --resume to continue it, "
             "or choose another --model_dir"
@@ -126,7 +126,7 @@ def _start_path(config: TrainerConfig, model_dir: Path, resume: bool) -> Path | 
     return Path(asked) if isinstance(asked, str) else None
 
 
-def _is_of(model_dir: Path, checkpoint: Path) -> bool:
+def is_of(model_dir: Path, checkpoint: Path) -> bool:
     """Whether a checkpoint is the run's own, however its path is written."""
     return checkpoint.parent.resolve() == model_dir.resolve()
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from modelzoo_mediswift.build_length import make_cadence, total_steps
-from modelzoo_mediswift.build_start import Start
+from modelzoo_mediswift.build_start import Start, is_of
 from modelzoo_mediswift.checkpoint.revival import Revival
 from modelzoo_mediswift.checkpoint.unfinished import clear_unfinished
 from modelzoo_mediswift.config.callbacks import KeepNCheckpoints, LogSparsity
@@ -30,6 +30,7 @@ from modelzoo_mediswift.engine.peaks import peak_flops
 from modelzoo_mediswift.engine.processes import ALONE, Processes
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.plan.plan import make_plan
+from modelzoo_mediswift.report.log import read_log
 from modelzoo_mediswift.sparsity.levels import levels, levels_by_kind, masks_sha256
 from modelzoo_mediswift.sparsity.masking import Masking
 from modelzoo_mediswift.trainer.callbacks.base import Callback, Run
@@ -101,18 +102,23 @@ def make_fit_job(
     if processes.first:
         Revival(start.revived).save(model_dir)
     stopping = _early_stopping(init, model_dir, step, processes)
+    cadence = make_cadence(init, total)
+    owes = cadence.evaluate_at(step) and processes.any(
+        processes.first and _owes_evaluation(start, model_dir, parts.validation)
+    )
     trainer = Trainer(
         parts.engine,
         run,
-        make_cadence(init, total),
+        cadence,
         _make_checkpointing(config, source, writes=processes.first),
         parts.callbacks if processes.first else [],
         stopping,
         agree=processes.any,
         stop=StopRequest(os.getppid() if processes.many else None),
+        owes_evaluation=owes,
     )
     done = step >= total or (stopping is not None and stopping.exhausted)
-    return FitJob(trainer, parts.loader, parts.validation, finished=done)
+    return FitJob(trainer, parts.loader, parts.validation, finished=done and not owes)
 
 
 def make_validate_trainer(
@@ -189,6 +195,17 @@ def _make_run(
             ],
         },
     )
+
+
+def _owes_evaluation(start: Start, model_dir: Path, validation: Validation) -> bool:
+    """Whether the run that is continued was stopped before its log had all scores of the step."""
+    if start.path is None or not start.continues or not is_of(model_dir, start.path):
+        return False
+    try:
+        points = read_log(model_dir).evaluations
+    except UserError:  # no log, no debts
+        return False
+    return not validation.keys() <= {point.name for point in points if point.step == start.step}
 
 
 def _versions() -> dict[str, str]:

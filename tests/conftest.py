@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,6 +53,29 @@ def run_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "sparse.yaml").write_text(SPARSE_RUN)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def torchrun(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`torchrun(processes, program, *arguments)`: what it printed, once it ended."""
+
+    def start(processes: int, program: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [
+                *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+                *("--nproc_per_node", str(processes), str(program), *arguments),
+            ],
+            # torchrun leaves its folder of logs behind where temporary files go.
+            env={**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path_factory.mktemp("t"))},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=600,
+        )
+
+    return start
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,13 @@ from modelzoo_mediswift.cerebras.program import Features, TracedGPT3
 from modelzoo_mediswift.cerebras.state import put_masks, read_snapshot, restore, snapshot
 from modelzoo_mediswift.cerebras.update import Step, Update
 from modelzoo_mediswift.data.batch import Batch
-from modelzoo_mediswift.engine.base import EngineState, EvalResult, NonFiniteLoss, StepResult
+from modelzoo_mediswift.engine.base import (
+    EngineState,
+    EvalResult,
+    NonFiniteLoss,
+    StepResult,
+    never,
+)
 from modelzoo_mediswift.errors import UserError
 
 
@@ -108,7 +114,11 @@ class CstorchEngine:
             save()
         self.step = stop
 
-    def evaluate(self, batches: Iterable[Batch]) -> EvalResult:
+    def evaluate(
+        self, batches: Iterable[Batch], stop: Callable[[], bool] = never
+    ) -> EvalResult | None:
+        if stop():  # the last moment to ask: the system evaluates without a pause
+            return None
         assert isinstance(batches, WorkerBatches), "CSX reads its data on workers"
         steps = batches.num_steps
         loss, right, n_tokens = self.run_evaluation(batches.dataloader(steps), steps)

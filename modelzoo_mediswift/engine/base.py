@@ -47,6 +47,10 @@ class NonFiniteLoss(UserError):
     """Training diverged; the message names the step and the batch."""
 
 
+def never() -> bool:
+    return False
+
+
 class Engine(Protocol):
     """A model on a device, with what it takes to train it."""
 
@@ -67,8 +71,11 @@ class Engine(Protocol):
         Raises NonFiniteLoss, at the latest at the next logging step.
         """
 
-    def evaluate(self, batches: Iterable[Batch]) -> EvalResult:
-        """Loss and accuracy over all batches, without changing any state."""
+    def evaluate(
+        self, batches: Iterable[Batch], stop: Callable[[], bool] = never
+    ) -> EvalResult | None:
+        """Loss and accuracy over all batches, without changing any state; None if `stop`, which
+        is asked where the device can pause, said so."""
 
     def state(self) -> EngineState:
         """A copy of the present state."""

@@ -11,7 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from modelzoo_mediswift.data.batch import Batch
-from modelzoo_mediswift.engine.base import EngineState, EvalResult, NonFiniteLoss, StepResult
+from modelzoo_mediswift.engine.base import (
+    EngineState,
+    EvalResult,
+    NonFiniteLoss,
+    StepResult,
+    never,
+)
 from modelzoo_mediswift.engine.out_of_memory import OutOfMemory, halved, named_out_of_memory
 from modelzoo_mediswift.engine.parallel import accumulating, all_laid_out_as, distribute, whole
 from modelzoo_mediswift.engine.pieces import pieces_as_saved, pieces_to_save
@@ -240,7 +246,9 @@ class TorchEngine:
         return total, norm, n_tokens, first
 
     @torch.no_grad()
-    def evaluate(self, batches: Iterable[Batch]) -> EvalResult:
+    def evaluate(
+        self, batches: Iterable[Batch], stop: Callable[[], bool] = never
+    ) -> EvalResult | None:
         self.model.eval()
         if self.sparse_layers is not None:
             self.sparse_layers.before_evaluation()
@@ -248,6 +256,8 @@ class TorchEngine:
         right = torch.zeros((), dtype=torch.int64, device=self.device)
         n_tokens = 0
         for batch in batches:
+            if stop():
+                return None
             n_tokens += int(batch.loss_mask.sum())
             for ids, targets, positions in self._pieces(batch):
                 with self._autocast(), named_out_of_memory(self.device, self.micro_batch_size):

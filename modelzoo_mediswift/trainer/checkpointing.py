@@ -29,14 +29,12 @@ class Checkpointing:
     keep: int | None = None  # None: all
     writes: bool = True  # of several processes one does
 
-    def save(
-        self, step: int, state: EngineState, loader: dict[str, Any], best: int | None = None
-    ) -> Path:
-        """Save, and delete what is too old, but for the checkpoint of step `best`."""
+    def save(self, step: int, state: EngineState, loader: dict[str, Any]) -> Path:
+        """Write the checkpoint of a step."""
         if not self.writes:
             return step_path(self.model_dir, step)
         training = _prefixed("optimizer", state.optimizer) | _prefixed("rng", state.rng)
-        path = save_checkpoint(
+        return save_checkpoint(
             Checkpoint(
                 step=step,
                 model=state.model,
@@ -48,9 +46,11 @@ class Checkpointing:
             ),
             self.model_dir,
         )
-        if self.keep is not None:
+
+    def delete_old(self, best: int | None) -> None:
+        """Delete what is too old, but for the checkpoint of step `best`."""
+        if self.writes and self.keep is not None:
             keep_newest(self.model_dir, self.keep, best)
-        return path
 
 
 def engine_state(checkpoint: Checkpoint) -> EngineState:

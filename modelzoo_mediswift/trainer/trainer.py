@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from modelzoo_mediswift.data.batch import Batch, Validation
-from modelzoo_mediswift.engine.base import Engine, EvalResult, StepResult
+from modelzoo_mediswift.engine.base import Engine, EvalResult, StepResult, never
 from modelzoo_mediswift.trainer.callbacks.base import Callback, Run
 from modelzoo_mediswift.trainer.checkpointing import Checkpointing
 from modelzoo_mediswift.trainer.early_stopping import EarlyStopping
@@ -74,8 +74,10 @@ class Trainer:
         early_stopping: EarlyStopping | None = None,
         agree: Callable[[bool], bool] = bool,
         stop: StopRequest | None = None,
+        owes_evaluation: bool = False,
     ) -> None:
-        """`agree` tells every process of the run what one of them was asked by `stop`."""
+        """`agree` tells every process of the run what one of them was asked by `stop`. An
+        evaluation is owed by a run that was stopped in it; it comes before the next step."""
         self.engine = engine
         self.run = run
         self.cadence = cadence
@@ -84,25 +86,29 @@ class Trainer:
         self.early_stopping = early_stopping
         self.agree = agree
         self.stop = stop or StopRequest()  # this process; nobody else need know yet
+        self.owes_evaluation = owes_evaluation
+        self._saved_step = run.start_step or None
         self._stop_requested = False  # all processes
 
     def fit(self, loader: Loader, validation: Validation) -> None:
         """Train from the run's start step to the end.
 
         Raises Interrupted after SIGINT or SIGTERM: the current step is finished and a
-        checkpoint saved first. A second signal, not the first one's echo, ends the process at once.
+        checkpoint saved first, an evaluation cut short. A second signal, not the first one's echo,
+        ends the process at once.
         """
         step = self.run.start_step
         self._each(lambda c: c.on_start(self.run))
         batches = iter(loader)
         try:
             with self.stop.listening():
-                if step == 0:
-                    if self.cadence.checkpoint_first:
-                        self._save(step, loader)
-                    # The score to improve on; and bad validation data shows up now, not in hours.
-                    self._evaluate(step, validation)
-                while step < self.cadence.total_steps and not self._good_enough:
+                if step == 0 and self.cadence.checkpoint_first:
+                    self._save(step, loader)
+                # The score to improve on; and bad validation data shows up now, not in hours.
+                owed = step == 0 or self.owes_evaluation
+                if owed:
+                    owed = not self._evaluate_and_watch(step, validation)
+                while not (self._stop_requested or self._finished(step)):
                     step = self.engine.train(
                         batches,
                         step,
@@ -110,16 +116,19 @@ class Trainer:
                         self.cadence.log_every,
                         self._on_step,
                     )
-                    if self.cadence.evaluate_at(step):
-                        self._watch(step, self._evaluate(step, validation))
-                        self._stop_requested = self.agree(self.stop.made)
-                    if self._save_at(step):
+                    owed = self.cadence.evaluate_at(step)
+                    # Before the evaluation, which may take long and be cut short.
+                    if self._stop_requested or self.cadence.checkpoint_at(step):
                         self._save(step, loader)
-                    finished = step >= self.cadence.total_steps or self._good_enough
-                    if self._stop_requested and not finished:
-                        # Together: one that left before all is saved would end the others.
-                        self.agree(True)
-                        raise Interrupted(step)
+                    if owed and not self._stop_requested:
+                        owed = not self._evaluate_and_watch(step, validation)
+                        if step == self._best_step or self._good_enough:
+                            self._save(step, loader)
+                if self._stop_requested and (owed or not self._finished(step)):
+                    self._save(step, loader)
+                    # Together: one that left before all is saved would end the others.
+                    self.agree(True)
+                    raise Interrupted(step)
                 if step < self.cadence.total_steps:
                     self.run.facts["stopped_early"] = True
         finally:
@@ -135,20 +144,37 @@ class Trainer:
 
     def _on_step(self, result: StepResult) -> bool:
         self._each(lambda c: c.on_step(result))
-        self._stop_requested = self.agree(self.stop.made)
-        return not self._stop_requested
+        return not self._asked_to_stop()
 
-    def _evaluate(self, step: int, validation: Validation) -> dict[str, EvalResult]:
+    def _asked_to_stop(self) -> bool:
+        self._stop_requested = self.agree(self.stop.made)
+        return self._stop_requested
+
+    def _evaluate(
+        self, step: int, validation: Validation, stop: Callable[[], bool] = never
+    ) -> dict[str, EvalResult]:
+        """By name; those of the sets that were finished before `stop` said so."""
         results = {}
         for name, batches in validation.items():
-            result = results[name] = self.engine.evaluate(batches())
+            result = self.engine.evaluate(batches(), stop)
+            if result is None:
+                break
+            results[name] = result
             for callback in self.callbacks:
                 callback.on_evaluate(step, name, result)
         return results
 
-    def _watch(self, step: int, results: Mapping[str, EvalResult]) -> None:
+    def _evaluate_and_watch(self, step: int, validation: Validation) -> bool:
+        """Returns False if the run was asked to stop before the end."""
+        results = self._evaluate(step, validation, self._asked_to_stop)
+        if len(results) < len(validation):
+            return False
         if self.early_stopping is not None:
             self.early_stopping.consider(step, next(iter(results.values())))
+        return True
+
+    def _finished(self, step: int) -> bool:
+        return step >= self.cadence.total_steps or self._good_enough
 
     @property
     def _good_enough(self) -> bool:
@@ -159,18 +185,13 @@ class Trainer:
         best = self.early_stopping.best if self.early_stopping else None
         return best[0] if best else None
 
-    def _save_at(self, step: int) -> bool:
-        return (
-            self._stop_requested
-            or self._good_enough
-            or step == self._best_step
-            or self.cadence.checkpoint_at(step)
-        )
-
     def _save(self, step: int, loader: Loader) -> None:
-        best = self._best_step
-        path = self.checkpointing.save(step, self.engine.state(), loader.state_dict(), best)
-        self._each(lambda c: c.on_checkpoint(step, path))
+        """Unless the checkpoint of this step is there; then it may be the best one by now."""
+        if step != self._saved_step:
+            path = self.checkpointing.save(step, self.engine.state(), loader.state_dict())
+            self._saved_step = step
+            self._each(lambda c: c.on_checkpoint(step, path))
+        self.checkpointing.delete_old(self._best_step)
 
     def _each(self, call: Callable[[Callback], None]) -> None:
         for callback in self.callbacks:

@@ -1,8 +1,5 @@
 """Two processes of which one fails: the others end too, and one line says why."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,21 +11,15 @@ PROGRAM = Path(__file__).parent / "launched_run.py"
 TOGETHER = not torch.__version__.startswith("2.4.")
 
 
-def launch(what: str, *flags: str) -> tuple[int, str]:
-    """Exit code and what all processes print."""
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-            *("--nproc_per_node", "2", str(PROGRAM), what, "CPU", "-p", "sparse.yaml", *flags),
-        ],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stderr=subprocess.STDOUT,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    return done.returncode, done.stdout
+@pytest.fixture
+def launch(run_files, torchrun):
+    """Exit code of a run of two processes, and what all of them print."""
+
+    def start(what: str) -> tuple[int, str]:
+        done = torchrun(2, PROGRAM, what, "CPU", "-p", "sparse.yaml")
+        return done.returncode, done.stdout + done.stderr
+
+    return start
 
 
 def said(text: str) -> list[str]:
@@ -47,7 +38,7 @@ def said(text: str) -> list[str]:
         ),
     ],
 )
-def test_one_line_says_why(run_files, what, message):
+def test_one_line_says_why(launch, what, message):
     code, text = launch(what)
     assert code == 1, text
     lines = said(text)
@@ -56,7 +47,7 @@ def test_one_line_says_why(run_files, what, message):
     assert text.count("Traceback") == 1, "torchrun's own"
 
 
-def test_what_all_find_wrong_is_said_once(run_files):
+def test_what_all_find_wrong_is_said_once(launch):
     Path("sparse.yaml").write_text(Path("sparse.yaml").read_text().replace("seed", "sede"))
     code, text = launch("nothing")
     assert code == 1
@@ -64,7 +55,7 @@ def test_what_all_find_wrong_is_said_once(run_files):
     assert all('did you mean "seed"?' in line for line in said(text))
 
 
-def test_a_defect_shows_its_traceback_and_ends_the_others(run_files):
+def test_a_defect_shows_its_traceback_and_ends_the_others(launch):
     code, text = launch("defect")
     assert code == 1
     assert "KeyError: 'a defect'" in text
@@ -72,9 +63,10 @@ def test_a_defect_shows_its_traceback_and_ends_the_others(run_files):
     assert text.count("Traceback") == 2
 
 
-def test_nobody_leaves_before_all_is_saved(run_files):
+@pytest.mark.parametrize(("what", "step"), [("signals", 4), ("evaluation", 0)])
+def test_nobody_leaves_before_all_is_saved(launch, what, step):
     """torchrun ends the others where one has left with an exit code."""
-    _, text = launch("signals")
+    _, text = launch(what)
     (line,) = said(text)
-    assert line.startswith("interrupted after step")
-    assert [p.name for p in Path("run").glob("*checkpoint*")] == ["checkpoint_4"], text
+    assert line.startswith(f"interrupted after step {step};")
+    assert [p.name for p in Path("run").glob("*checkpoint*")] == [f"checkpoint_{step}"], text

@@ -1,8 +1,5 @@
 import json
 import math
-import os
-import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,19 +10,9 @@ PROGRAM = Path(__file__).parent / "fp8_processes_run.py"
 
 @pytest.mark.slow
 @pytest.mark.skipif(not find_spec("torchao"), reason="torchao is not installed")
-def test_shares_of_the_model_make_the_run_of_copies():
+def test_shares_of_the_model_make_the_run_of_copies(torchrun):
     """A weight's scale is that of all of it, so no process may scale its share alone."""
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-            *("--nproc_per_node", "2", str(PROGRAM), "tensorwise", "rowwise"),
-        ],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    done = torchrun(2, PROGRAM, "tensorwise", "rowwise")
     assert done.returncode == 0, done.stderr
     for copies, shares in json.loads(done.stdout):
         assert shares == pytest.approx(copies, rel=1e-5)

@@ -1,10 +1,7 @@
 """Two and four processes on the CPU against one: the same numbers, whatever the count."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -36,22 +33,16 @@ RIGL = (
 )
 
 
-def run(count: int, *commands: list[str]) -> str:
+@pytest.fixture
+def run(run_files, torchrun):
     """Run commands one after another in `count` processes; what they print."""
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-            *("--nproc_per_node", str(count), str(PROGRAM), json.dumps(commands)),
-        ],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stderr=subprocess.STDOUT,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+
+    def start(count: int, *commands: list[str]) -> str:
+        done = torchrun(count, PROGRAM, json.dumps(commands))
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    return start
 
 
 def losses(model_dir: str) -> dict[tuple[str, int], float]:
@@ -79,7 +70,7 @@ def assert_same_run(one: str, other: str, step: int = 20) -> None:
 @pytest.mark.skipif(
     not hasattr(torch.distributed.fsdp, "fully_shard"), reason="shares need torch 2.6"
 )
-def test_copies_and_shares_make_the_run_of_one_process_and_resume_in_another_number(run_files):
+def test_copies_and_shares_make_the_run_of_one_process_and_resume_in_another_number(run):
     plain, shared, rigl = variant("plain"), variant("shared", SHARDED), variant("rigl", RIGL)
     refused = variant("refused", SHARDED, RIGL)
     assert main(["CPU", "-p", plain, "-o", "one"]) == 0
@@ -113,7 +104,7 @@ def test_copies_and_shares_make_the_run_of_one_process_and_resume_in_another_num
 
 
 @pytest.mark.slow
-def test_four_copies_that_stopped_continue_to_the_same_bits(run_files):
+def test_four_copies_that_stopped_continue_to_the_same_bits(run):
     straight = ["CPU", "-p", "sparse.yaml", "-o", "straight"]
     parts = ["CPU", "-p", "sparse.yaml", "-o", "parts"]
     run(4, straight, [*parts, "--max_steps", "7"], parts)
