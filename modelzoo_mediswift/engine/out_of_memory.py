@@ -53,9 +53,15 @@ def halved(micro_batch_size: int, device: torch.device) -> int:
 
 
 def _advice(where: str, micro_batch_size: int | None) -> str:
-    now = "the whole batch" if micro_batch_size is None else f"{micro_batch_size} sequences"
-    smaller = micro_batch_size // 2 if micro_batch_size and micro_batch_size > 1 else "N"
+    if micro_batch_size == 1:
+        now = "one sequence"
+        remedy = "shorter sequences or a smaller model need less, and of several processes each "
+        remedy += "needs less with backend: {shard_parameters: true}"
+    else:
+        now = "the whole batch" if micro_batch_size is None else f"{micro_batch_size} sequences"
+        smaller = "N" if micro_batch_size is None else micro_batch_size // 2
+        remedy = f"set {how_to_set(smaller)}, or less: the losses stay"
     return (
-        f"{where} ran out of memory with {now} at a time; set {how_to_set(smaller)}, or less: the "
-        "losses stay (`mediswift plan` says what a step needs); checkpoints are unharmed"
+        f"{where} ran out of memory with {now} at a time; {remedy} (`mediswift plan` says what a "
+        "step needs); checkpoints are unharmed"
     )

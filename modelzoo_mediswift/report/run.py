@@ -298,16 +298,23 @@ def read_runs(folders: Sequence[Path], evaluations: Sequence[Path] = ()) -> list
     for folder, (resolved, log) in zip(folders, logs.items(), strict=True):
         scores, notes = read_evaluations(folder, evaluations)
         name = resolved.name if counts[resolved.name] == 1 else str(folder)
-        record = _read_record(folder / RECORD_FILE)
-        runs.append(Run(folder, printable(name), log, scores, (*log.notes, *notes), record))
+        record, problems = _read_record(folder / RECORD_FILE)
+        notes = (*log.notes, *notes, *problems)
+        runs.append(Run(folder, printable(name), log, scores, notes, record))
     return runs
 
 
-def _read_record(path: Path) -> dict[str, Any]:
+def _read_record(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The record, and why there is none; a run from before there was one is no problem."""
     try:
-        return parse_object(path.read_bytes())
+        return parse_object(path.read_bytes()), ()
+    except FileNotFoundError:
+        return {}, ()
     except (OSError, ValueError):
-        return {}
+        return {}, (
+            f"{RECORD_FILE}: cannot be read, and left out: what the run took is unknown, and all "
+            "sequences are counted in full length",
+        )
 
 
 def parent(run: Run, runs: Sequence[Run]) -> Run | None:

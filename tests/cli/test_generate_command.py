@@ -112,6 +112,9 @@ def test_perplexity(capsys, files, tmp_path):
     out = capsys.readouterr().out
     count = len(load_tokenizer(tokenizer).encode(TEXT * 5).ids)
     assert f"{count:,} tokens" in out
+    (tmp_path / "a.txt").write_text(TEXT * 5, encoding="utf-8-sig")
+    assert main(command) == 0
+    assert capsys.readouterr().out == out
     for bad, message in (([*command, "--stride", "49"], "at most the window of 48"),
                          ([*command, "--stride", "0"], "expected an integer >= 1")):  # fmt: skip
         assert main(bad) == 2

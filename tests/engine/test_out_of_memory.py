@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from modelzoo_mediswift.cli.run import main
+from modelzoo_mediswift.engine.out_of_memory import OutOfMemory, named_out_of_memory
 from modelzoo_mediswift.model.loss import LossModule
 
 
@@ -31,6 +32,14 @@ def test_one_line_says_what_to_change_and_checkpoints_stay(
     assert "csx.performance.micro_batch_size" in message[0]
     assert files == {p: p.read_bytes() for p in (run_files / "run" / "checkpoint_5").iterdir()}
     assert main(["CPU", "-p", "sparse.yaml"]) == 0
+
+
+def test_one_sequence_at_a_time_is_not_told_to_take_fewer():
+    with (
+        pytest.raises(OutOfMemory, match="with one sequence at a time; shorter sequences"),
+        named_out_of_memory(torch.device("cuda"), 1),
+    ):
+        raise torch.cuda.OutOfMemoryError
 
 
 def test_other_errors_pass_through(run_files, monkeypatch):

@@ -119,3 +119,10 @@ def test_notes_of_log_and_evaluations_come_together(demo):
     notes = read_runs(demo)[0].notes
     assert len(notes) == 2
     assert notes[1] == "evaluations/broken.json: holds no scores, and was left out"
+
+
+def test_a_damaged_record_is_said_and_a_missing_one_is_not(demo):
+    assert read_runs(demo)[0].notes == ()
+    (demo[0] / "run_record.json").write_text('{"sessions": [')
+    (note,) = read_runs(demo)[0].notes
+    assert note.startswith("run_record.json: cannot be read, and left out")
