@@ -23,6 +23,8 @@ _IN_BRACKETS = re.compile(
 _OPENING = re.compile(rf"([\[(]){DROPPED}\s*[,;:]?\s*")
 _CLOSING = re.compile(rf"[,;:]?{DROPPED}\s*([\])])")
 _BETWEEN_STOPS = re.compile(rf"[,;]{DROPPED}(?=\s*[.,;:?!])")
+_AFTER_ABBREVIATION = re.compile(rf"(?<=\.){DROPPED}\s*\.(?!\.)")
+_ONE_STOP = re.compile(r"\.(?!\.)")
 _BEFORE_SENTENCE = re.compile(rf"{DROPPED}\s*([.,;:?!])(?=[^\W\d_])")
 _BEFORE_STOP = re.compile(rf"{DROPPED}\s*(?=[.,;:?!]|$)")
 _BETWEEN_WORDS = re.compile(rf"{DROPPED}(?<=[\w.,;:?!)\]]{DROPPED})(?=[\w(\[“‘])")
@@ -32,7 +34,8 @@ def without_marks(text: str) -> str:
     """Remove the DROPPED marks with the brackets, commas and dashes that served only them.
 
     With * for the mark: "shown [*, *]." and "shown [*], [*]." become "shown."; "(*; see Fig. 1)"
-    becomes "(see Fig. 1)"; "shown.*The next" becomes "shown. The next".
+    becomes "(see Fig. 1)"; "shown.*The next" becomes "shown. The next"; "Li et al. [*]." has one
+    stop at its end.
     """
     if DROPPED not in text:
         return text
@@ -73,6 +76,8 @@ def _simple_marks(text: str) -> str | None:
             return None
         pieces.append(left)
         kept_to = group.end()
+        if last == "." and _ONE_STOP.match(text, kept_to):
+            kept_to += 1  # "et al. [*]."
         mark = text.find(DROPPED, kept_to)
     pieces.append(text[kept_to:])
     return "".join(pieces)
@@ -90,6 +95,7 @@ def _all_marks(text: str) -> str:
     text = _OPENING.sub(r"\1", text)
     text = _CLOSING.sub(r"\1", text)
     text = _BETWEEN_STOPS.sub("", text)
+    text = _AFTER_ABBREVIATION.sub(DROPPED, text)
     text = _BEFORE_SENTENCE.sub(r"\1 ", text)
     text = _BEFORE_STOP.sub("", text)
     text = _BETWEEN_WORDS.sub(" ", text)

@@ -4,9 +4,14 @@ import re
 import unicodedata
 from typing import Any
 
+# Soft hyphens, marks of writing direction, zero-width spaces and byte-order marks: they say how a
+# page is set, and would cut a word into tokens of their own.
+_INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200e\u200f\u2060\ufeff"))
+
 
 def collapse(text: str) -> str:
-    """Return `text` in NFC with every run of white space (also no-break and thin) as one space."""
+    """Return `text` in NFC with every run of white space (also no-break and thin) as one space,
+    and without invisible marks."""
     text = text.strip()
     if text.isascii():  # most lines; to search for what XML allows is faster than to look at all
         if "  " in text or "\n" in text or "\t" in text or "\r" in text:
@@ -15,7 +20,7 @@ def collapse(text: str) -> str:
     if not text.isprintable():  # no white space but the blank is printable
         text = text.replace("\xa0", " ").replace("\u2009", " ").replace("\n", " ")
         if not text.isprintable():
-            text = " ".join(text.split())
+            text = " ".join(text.translate(_INVISIBLE).split())
     if "  " in text:
         text = " ".join(text.split())
     return unicodedata.normalize("NFC", text)

@@ -100,7 +100,16 @@ def merge_records(
         ) as found:
             _decide_by_text(index, reasons, found, rules, prefer_fulltext)
     written = _write(paths, index, reasons, out_dir, validation_share, seed)
-    counts = _counts(index, reasons, written)
+    asked_for = {
+        "language": languages is not None,
+        "licence": licences is not None,
+        "excluded_pmid": bool(exclude_pmids),
+        "contaminated": bool(rules.decontaminate),
+        "duplicate": rules.duplicates,
+        "near_duplicate": rules.near_duplicates is not None,
+        "has_fulltext": prefer_fulltext,
+    }
+    counts = _counts(index, reasons, written, {reason for reason, on in asked_for.items() if on})
     options = {
         "validation_share": validation_share,
         "seed": seed,
@@ -257,11 +266,17 @@ def _batches(paths: list[Path], index: Index) -> Iterator[tuple[int, pa.RecordBa
 
 
 def _counts(
-    index: Index, reasons: NDArray[np.int8], written: Counter[tuple[str, str]]
+    index: Index,
+    reasons: NDArray[np.int8],
+    written: Counter[tuple[str, str]],
+    asked_for: Collection[str],
 ) -> dict[str, Any]:
+    """Count what stayed and what did not; a rule that was asked for is listed with 0 too."""
+
     def count(mask: Mask) -> dict[str, Any]:
         codes = np.bincount(reasons[mask], minlength=len(REASONS))
-        dropped = {r: int(n) for r, n in zip(REASONS[1:], codes[1:], strict=True) if n}
+        named = zip(REASONS[1:], codes[1:].tolist(), strict=True)
+        dropped = {reason: n for reason, n in named if n or reason in asked_for}
         return {"in": int(mask.sum()), "dropped": dropped, "out": int(codes[0])}
 
     counts = count(np.ones(len(index), bool))

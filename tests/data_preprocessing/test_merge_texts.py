@@ -185,7 +185,7 @@ def test_a_full_text_replaces_its_abstract_if_it_stays(tmp_path: Path) -> None:
         prefer_fulltext=True,
     )
     assert [r.document_id for r in kept] == ["PMID:1", "PMID:2", "PMID:3", "PMID:4", "PMID:5"]
-    assert counts["dropped"] == {"licence": 4}
+    assert counts["dropped"] == {"licence": 4, "has_fulltext": 0}
     again = merge_records(
         tmp_path / "in", tmp_path / "all", validation_share=0, prefer_fulltext=True
     )
@@ -209,7 +209,7 @@ def test_the_number_of_workers_changes_no_byte(tmp_path: Path) -> None:
         counts = merge_records(folder, out, text_rules=rules, workers=workers)
         outputs.append({path.name: path.read_bytes() for path in sorted(out.iterdir())})
     assert outputs[0] == outputs[1]
-    assert set(counts["dropped"]) == {"near_duplicate", "contaminated"}
+    assert set(counts["dropped"]) == {"near_duplicate", "contaminated", "duplicate"}
 
 
 def test_memory_does_not_grow_with_the_texts(tmp_path: Path) -> None:
