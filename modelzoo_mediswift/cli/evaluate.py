@@ -120,7 +120,8 @@ def run(arguments: argparse.Namespace) -> int:
     unparsed = result["parse_failures"][:SHOWN_FAILURES]
     print(render_scores(scores, arguments.task, arguments.split, calibrated, unparsed))
     if result["sources_cut"]:
-        print(f"{result['sources_cut']} sources were cut ({result['tokens_cut']} tokens)")
+        cut = f"{result['sources_cut']} sources were cut ({result['tokens_cut']:,} tokens)"
+        print(f"{cut}, so that there is room for every answer")
     write_result(output, result, tuple(scores))  # after the scores are shown: a disk may be full
     print(f"written: {output}")
     return 0

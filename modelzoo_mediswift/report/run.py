@@ -93,6 +93,22 @@ class Run:
         )
 
     @property
+    def mean_length(self) -> float | None:
+        """Mean, over tokens, of the length of their sequence, where batches are cut to the longest.
+
+        None where run_record.json does not say it of every start.
+        """
+        pairs = [
+            (number(pick(session, "tokens")), number(pick(session, "mean_length")))
+            for session in self.sessions
+            if pick(session, "tokens")
+        ]
+        known = [(tokens, length) for tokens, length in pairs if tokens and length]
+        if not known or len(known) < len(pairs):
+            return None
+        return sum(t * length for t, length in known) / sum(t for t, _ in known)
+
+    @property
     def batch_size(self) -> int | None:
         """Sequences per optimizer step."""
         return self._plan("batch_size")
@@ -113,11 +129,11 @@ class Run:
         return sum(last - first for first, last in ends if first is not None and last is not None)
 
     @property
-    def tokens_per_step(self) -> int | None:
+    def tokens_per_step(self) -> float | None:
         """Padding included; the mean, where batches were cut to their longest sequence."""
         tokens, steps = self.spent("tokens"), self._recorded_steps
         if self.spent("padding_tokens") is not None and tokens and steps:
-            return round(tokens / steps)
+            return tokens / steps
         if self.batch_size is None or self.sequence_length is None:
             return None
         return self.batch_size * self.sequence_length
@@ -131,7 +147,8 @@ class Run:
     @property
     def tokens(self) -> int | None:
         """Seen so far, padding included."""
-        return None if self.tokens_per_step is None else self.steps * self.tokens_per_step
+        each = self.tokens_per_step
+        return None if each is None else round(self.steps * each)
 
     @property
     def parameters(self) -> int | None:
@@ -256,7 +273,8 @@ class Run:
             value = number(pick(planned, term))
             if value is None:
                 return None
-            scale = ratio(self.sequence_length, self._plan("sequence_length"))
+            length = self.mean_length or self.sequence_length
+            scale = ratio(length, self._plan("sequence_length"))
             flops[term] = value * (scale or 1) if term in PER_SEQUENCE_TERMS else value
         return flops
 
