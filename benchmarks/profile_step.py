@@ -3,7 +3,7 @@
     python benchmarks/profile_step.py [--kernels] [--fp32] [--sparsity 0.75 --layers 8 ...]
     python benchmarks/profile_step.py --device cuda --hidden_size 1024 --layers 24 --batch_size 16
 
-Time is that of the device itself (self time of operators on a CPU, of kernels on a GPU), after two
+Time is that of the device itself (self time of operators on a CPU, of kernels on a GPU), after
 steps to warm up; `--trace FILE` keeps what chrome://tracing and Perfetto show.
 """
 
@@ -39,6 +39,10 @@ KINDS = {
     "copies and casts": ("*copy*", "*cat", "*memcpy*", "*clone*"),
     "compiled, pointwise": ("triton*",),
 }
+
+
+WARM_UP = 3  # steps until memory is found again where a step freed it
+EVENTS = 1 << 30  # bytes, freed at once: more than the events of some dozen steps take
 
 
 def kind_of(name: str) -> str:
@@ -89,11 +93,13 @@ def main() -> None:
         for step in range(start, stop):
             engine.train([batch], step, step + 1, 1, lambda result: True)
 
-    run(0, 2)
+    run(0, WARM_UP)
     on_gpu = arguments.device == "cuda"
+    # The profiler's events would take what a step freed, and steps clear new pages instead.
+    torch.zeros(EVENTS, dtype=torch.uint8)
     with profile(activities=[ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU]) as found:
         start = time.perf_counter()  # starting and stopping the profiler takes a second
-        run(2, 2 + arguments.steps)
+        run(WARM_UP, WARM_UP + arguments.steps)
         seconds = (time.perf_counter() - start) / arguments.steps
     if arguments.trace:
         found.export_chrome_trace(str(arguments.trace))
