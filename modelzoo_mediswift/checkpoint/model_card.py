@@ -186,6 +186,9 @@ def _data_facts(data: Mapping[str, Any]) -> dict[str, str]:
         for name in ("n_examples", "n_tokens", "n_loss_tokens", "max_sequence_length")
         if isinstance(data.get(name), int)
     }
+    by_source = data.get("tokens_by_source")
+    if isinstance(by_source, Mapping):
+        facts |= {f"tokens of {name}": f"{n:,}" for name, n in by_source.items() if type(n) is int}
     counts = data.get("counts")
     if isinstance(counts, Mapping):
         facts |= {

@@ -225,12 +225,17 @@ def _train(
     try:
         job.run()
     except Interrupted as stop:
-        _say(
-            f"interrupted after step {stop.step}; saved, and the same command continues "
-            "(with --resume if the file names a checkpoint)"
-        )
+        how = "the same command continues" + _with_resume(config, arguments.resume)
+        _say(f"interrupted after step {stop.step}; saved, and {how}")
         return INTERRUPTED
     return 0
+
+
+def _with_resume(config: TrainerConfig, given: bool) -> str:
+    """What must be added to a command so that it continues its run instead of starting another."""
+    assert config.fit is not None
+    by_itself = config.fit.ckpt_path is NEWEST and config.init.checkpoint.autoload_last_checkpoint
+    return "" if given or by_itself else " with --resume added"
 
 
 def _evaluate(arguments: argparse.Namespace, config: TrainerConfig) -> int:

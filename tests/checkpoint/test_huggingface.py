@@ -67,6 +67,7 @@ def saved(folder: Path, virtual: int) -> tuple[Path, Path, GPT3]:
                 parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.3)
     tensors = {name: tensor.detach().clone() for name, tensor in unique_tensors(model).items()}
     data = {"tokenizer_sha256": file_sha256(folder / "tokenizer.json"), "n_tokens": 12345}
+    data |= {"tokens_by_source": {"pmc_fulltext": 12000}}
     path = save_checkpoint(
         Checkpoint(7, tensors, data=data, config=text, versions={"torch": "2"}), folder / "run"
     )
@@ -153,6 +154,7 @@ def test_the_card_states_facts(exported):
     *_, out, ours = exported
     card = (out / "README.md").read_text()
     assert "n tokens | 12,345" in card
+    assert "tokens of pmc_fulltext | 12,000" in card
     assert "9,216 of 12,288 weights in 4 matrices (75.0%)" in card
     assert "## Ethical considerations" in card
     assert "## Intended use" in card

@@ -16,6 +16,7 @@ from modelzoo_mediswift.checkpoint.directory import load_checkpoint
 from modelzoo_mediswift.cli.run import main
 from modelzoo_mediswift.model.gpt3 import Initializer
 from modelzoo_mediswift.trainer import one_run
+from modelzoo_mediswift.trainer.trainer import Interrupted, Trainer
 
 RUN = Path(__file__).parents[2] / "run.py"
 
@@ -344,3 +345,29 @@ def test_a_run_that_continues_draws_no_weights_before(run_files, monkeypatch):
 
     monkeypatch.setattr(Initializer, "fill", fail)
     assert train("--max_steps", "7") == 0
+
+
+@pytest.mark.parametrize(
+    ("file", "flags", "said"),
+    [
+        ("", [], "the same command continues"),
+        ("  fit: {ckpt_path: else/checkpoint_3}\n", [], "continues with --resume added"),
+        ("  fit: {ckpt_path: else/checkpoint_3}\n", ["--resume"], "the same command continues"),
+        ("  init: {checkpoint: {autoload_last_checkpoint: false}}\n", [], "--resume added"),
+    ],
+)
+def test_a_stopped_run_says_what_continues_it(run_files, capsys, monkeypatch, file, flags, said):
+    document = yaml.safe_load(Path("sparse.yaml").read_text())
+    for section, keys in (yaml.safe_load(file) or {}).items():
+        document["trainer"][section] |= keys
+    assert train("--max_steps", "3", "--model_dir", "else") == 0
+    Path("sparse.yaml").write_text(yaml.safe_dump(document))
+
+    def stop(*_: object) -> None:
+        raise Interrupted(7)
+
+    monkeypatch.setattr(Trainer, "fit", stop)
+    assert train(*flags) == 130
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("interrupted after step 7; saved, and ")
+    assert last.endswith(said)
