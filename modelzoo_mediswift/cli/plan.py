@@ -20,8 +20,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "plan",
         help="parameters, FLOPs, memory and tokens of configurations, without running them",
         description="Parameters, FLOPs (by the paper's formula, term by term), memory, tokens and "
-        "checkpoint size of trainer YAML files. Memory is that of `sequences at a time`: the whole batch, "
-        "unless the file has csx.performance.micro_batch_size; run.py takes as many as fit.",
+        "checkpoint size of trainer YAML files. Memory is that of `sequences at a time`: the whole "
+        "batch, unless the file has csx.performance.micro_batch_size; run.py takes as many as fit.",
         epilog="example: mediswift plan params/*.yaml --json",
     )
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="trainer YAML")
