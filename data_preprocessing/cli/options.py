@@ -56,7 +56,7 @@ def add_hdf5_options(stage: argparse.ArgumentParser) -> None:
     stage.add_argument(
         "--compression",
         choices=["gzip", "lz4"],
-        help="smaller, but slower to read; gzip is the smallest, lz4 the fastest",
+        help="smaller, but slower to read; gzip is the smaller one, lz4 the faster",
     )
 
 

@@ -113,11 +113,11 @@ class Run:
         return sum(last - first for first, last in ends if first is not None and last is not None)
 
     @property
-    def tokens_per_step(self) -> int | None:
+    def tokens_per_step(self) -> float | None:
         """Padding included; the mean, where batches were cut to their longest sequence."""
         tokens, steps = self.spent("tokens"), self._recorded_steps
         if self.spent("padding_tokens") is not None and tokens and steps:
-            return round(tokens / steps)
+            return tokens / steps
         if self.batch_size is None or self.sequence_length is None:
             return None
         return self.batch_size * self.sequence_length
@@ -131,7 +131,7 @@ class Run:
     @property
     def tokens(self) -> int | None:
         """Seen so far, padding included."""
-        return None if self.tokens_per_step is None else self.steps * self.tokens_per_step
+        return None if self.tokens_per_step is None else round(self.steps * self.tokens_per_step)
 
     @property
     def parameters(self) -> int | None:
@@ -250,6 +250,20 @@ class Run:
         return integer(pick(self.log.facts, "plan", key))
 
     def _flops_per_token(self, key: str) -> Flops | None:
+        flops = self._planned_flops(key)
+        dense = self._planned_flops("flops_per_token_dense")
+        tokens, spent = self.spent("tokens"), self.spent("flops_dense")
+        if not flops or not dense or not tokens or not spent or not self._recorded_steps:
+            return flops
+        # Batches that were cut to their longest sequence: the record counts their real length.
+        whole = sum(dense[term] for term in PER_SEQUENCE_TERMS)
+        cut = ratio(spent / tokens - (sum(dense.values()) - whole), whole)
+        if cut is None or not 0 < cut < 1:
+            return flops
+        return {term: flops[term] * (cut if term in PER_SEQUENCE_TERMS else 1) for term in flops}
+
+    def _planned_flops(self, key: str) -> Flops | None:
+        """Of a token in a sequence of full length."""
         planned = pick(self.log.facts, "plan", key)
         flops: Flops = {}
         for term in FLOPS_TERMS:
