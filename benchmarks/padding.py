@@ -1,6 +1,6 @@
 """How much of fine-tuning's batches is padding: whole windows, cut to the batch, grouped by length.
 
-python benchmarks/padding.py data/pubmedqa/train data/hoc/train
+python benchmarks/padding.py data/pubmedqa_pqal_fold0/train data/hoc_1024/train
 """
 
 import argparse

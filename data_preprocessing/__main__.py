@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from data_preprocessing.cli import inputs, merging, tokens, whole
 from modelzoo_mediswift.errors import UserError, system_message
+from modelzoo_mediswift.help_format import CommandParser
 
 EXAMPLE = """\
 the whole way, in one command:
@@ -52,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m data_preprocessing",
         description="From PubMed and PMC files to HDF5 for training, one stage at a time.",
         epilog=EXAMPLE,

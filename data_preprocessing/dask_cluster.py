@@ -76,9 +76,7 @@ def dask_cluster(
     try:
         from distributed import Client, LocalCluster
     except ImportError:
-        raise UserError(
-            "dask needs the package distributed: pip install 'modelzoo-mediswift[dask]'"
-        ) from None
+        raise UserError('dask needs the package distributed: pip install -e ".[dask]"') from None
     with ExitStack() as stack:
         if scheduler is not None:
             place: Any = scheduler
@@ -105,7 +103,7 @@ def _batch_cluster(options: Mapping[str, Any]) -> Any:
         import dask_jobqueue
     except ImportError:
         raise UserError(
-            "jobqueue needs the package dask-jobqueue: pip install 'modelzoo-mediswift[dask]'"
+            'jobqueue needs the package dask-jobqueue: pip install -e ".[dask]"'
         ) from None
     kind = BATCH_SYSTEMS[options["system"]]
     try:

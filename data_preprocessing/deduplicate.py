@@ -43,7 +43,7 @@ def minhash_library() -> ModuleType:
         import rensa
     except ImportError:
         raise UserError(
-            "near_duplicates needs the package rensa: pip install 'modelzoo-mediswift[dedup]'"
+            'near_duplicates needs the package rensa: pip install -e ".[dedup]"'
         ) from None
     module: ModuleType = rensa
     return module

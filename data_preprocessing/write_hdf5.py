@@ -194,7 +194,7 @@ def _filters(compression: str | None) -> dict[str, Any]:
         import hdf5plugin
     except ImportError:
         raise UserError(
-            "compression lz4 needs the package hdf5plugin: pip install 'modelzoo-mediswift[lz4]'"
+            'compression lz4 needs the package hdf5plugin: pip install -e ".[lz4]"'
         ) from None
     return dict(hdf5plugin.LZ4())
 

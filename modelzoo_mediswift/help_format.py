@@ -1,6 +1,9 @@
-"""How the help of every command looks."""
+"""How the help of every command looks, and a mistake in its flags."""
 
 import argparse
+import difflib
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 PLACEHOLDERS = {"int": "N", "positive": "N", "float": "X", "Path": "PATH"}
 
@@ -19,3 +22,29 @@ class HelpFormatter(argparse.HelpFormatter):
 
     def _get_default_metavar_for_positional(self, action: argparse.Action) -> str:
         return super()._get_default_metavar_for_positional(action).upper()
+
+
+class CommandParser(argparse.ArgumentParser):
+    """Says a mistake in one line: the flags of a long command would push it out of sight."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{"formatter_class": HelpFormatter, **settings})
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}; `{self.prog} --help` says more\n")
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[Any, list[str]]:
+        """Refuse what is unknown here, where the command's own flags are at hand."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(self._unknown(unknown[0]))
+        return found, unknown
+
+    def _unknown(self, given: str) -> str:
+        if not given.startswith("-"):
+            return f'unexpected argument "{given}"'
+        flag = given.partition("=")[0]
+        close = difflib.get_close_matches(flag, self._option_string_actions, n=1, cutoff=0.6)
+        return f"unknown flag {flag}" + (f"; did you mean {close[0]}?" if close else "")

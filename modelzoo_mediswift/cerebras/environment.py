@@ -17,7 +17,8 @@ def require_cerebras() -> None:
     """Make `cerebras.pytorch` usable; raises UserError where it is not installed."""
     if not is_installed():
         raise UserError(
-            f"CSX needs cerebras-pytorch {RELEASE} (Python 3.11), which is not installed here: "
+            f"CSX needs cerebras-pytorch {RELEASE} (Python 3.11), which is not installed here; "
+            "it needs an environment of its own (docs/cerebras.md): "
             'pip install -e ".[cerebras]" -c constraints/cerebras.txt'
         )
     # cerebras-pytorch runs `torch-cirh-opt` by name. It lies beside the interpreter, which is

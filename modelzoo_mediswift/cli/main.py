@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from modelzoo_mediswift.cli.errors import guarded
-from modelzoo_mediswift.help_format import HelpFormatter
+from modelzoo_mediswift.help_format import CommandParser
 
 # Command -> the module of this package that has it. Only the one asked for is imported, since the
 # imports of all of them take longer than `plan` does.
@@ -29,11 +29,6 @@ COMMANDS = {
 }
 
 
-class _Command(argparse.ArgumentParser):
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(formatter_class=HelpFormatter, **settings)
-
-
 class _Version(argparse.Action):
     """Looked up when it is asked for: looking takes time."""
 
@@ -46,13 +41,13 @@ class _Version(argparse.Action):
 
 def main(argv: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if argv is None else argv
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="mediswift",
         description="Sparse pre-training of biomedical language models. Training itself is "
         "`python run.py {CSX,CPU,GPU} --params FILE`; data is `python -m data_preprocessing`.",
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and stop")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Command)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
     asked = [COMMANDS[given[0]]] if given and given[0] in COMMANDS else COMMANDS.values()
     for module in dict.fromkeys(asked):
         importlib.import_module(f"modelzoo_mediswift.cli.{module}").add_parser(commands)

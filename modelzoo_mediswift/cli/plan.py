@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from modelzoo_mediswift.errors import UserError
+from modelzoo_mediswift.plan.devices import DEVICES
 
 _N = TypeVar("_N", int, float)
 
@@ -19,7 +20,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "plan",
         help="parameters, FLOPs, memory and tokens of configurations, without running them",
         description="Parameters, FLOPs (by the paper's formula, term by term), memory, tokens and "
-        "checkpoint size of trainer YAML files.",
+        "checkpoint size of trainer YAML files. Memory is that of `sequences at a time`: the whole "
+        "batch, unless the file has csx.performance.micro_batch_size; run.py takes as many as fit.",
         epilog="example: mediswift plan params/*.yaml --json",
     )
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="trainer YAML")
@@ -29,7 +31,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "Assumed: the makers' peak and board power, and the utilisation of published runs; masked "
         "weights are multiplied as zeros. --tokens_per_second replaces the assumption.",
     )
-    speed.add_argument("--device", default="H100", help="kind of device (default: H100)")
+    speed.add_argument("--device", default="H100", help=f"{', '.join(DEVICES)} (default: H100)")
     speed.add_argument("--devices", type=_positive(int), default=1, help="how many (default: 1)")
     speed.add_argument(
         "--mfu", type=_positive(float), help="utilisation in (0, 1], PaLM's convention"
@@ -43,7 +45,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from modelzoo_mediswift.config.load import load_stages
-    from modelzoo_mediswift.plan.devices import DEVICES, estimate
+    from modelzoo_mediswift.plan.devices import estimate
     from modelzoo_mediswift.plan.plan import make_plan
     from modelzoo_mediswift.plan.render import render_table
 

@@ -17,7 +17,7 @@ from modelzoo_mediswift.cli.errors import INTERRUPTED, guarded
 from modelzoo_mediswift.config.load import load_stages
 from modelzoo_mediswift.config.trainer import NEWEST, TrainerConfig
 from modelzoo_mediswift.errors import UserError
-from modelzoo_mediswift.help_format import HelpFormatter
+from modelzoo_mediswift.help_format import CommandParser
 
 if TYPE_CHECKING:
     from modelzoo_mediswift.engine.base import EvalResult
@@ -40,11 +40,10 @@ OVERRIDES = {
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="run.py",
         description="Train or evaluate a MediSwift model as a Model Zoo trainer YAML describes it.",
         epilog="example: python run.py CPU --params params/tiny_s75.yaml",
-        formatter_class=HelpFormatter,
     )
     parser.add_argument("device", choices=("CSX", "CPU", "GPU"), help="where to run")
     parser.add_argument("-p", "--params", type=Path, required=True, help="trainer YAML")

@@ -85,7 +85,7 @@ def open_storage(sweep: SweepConfig) -> Storage:
     try:
         import optuna
     except ModuleNotFoundError:
-        raise UserError("sweep: needs optuna; pip install 'modelzoo-mediswift[sweep]'") from None
+        raise UserError('sweep: needs optuna; pip install -e ".[sweep]"') from None
     from modelzoo_mediswift.cli.sweep_trial import base_config, check_scoring
     from modelzoo_mediswift.config.dump import to_yaml
     from modelzoo_mediswift.sweep.storage import Storage

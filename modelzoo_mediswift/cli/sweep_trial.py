@@ -119,7 +119,10 @@ def _load(sweep: SweepConfig, overrides: dict[str, object]) -> TrainerConfig:
         config = recipe.start_from(stages[sweep.stage - 1].config, before)
         found = config.fit.ckpt_path if config.fit else None
         if not isinstance(found, str):
-            raise UserError(f"{path}: the stages before stage {sweep.stage} are not done; run them")
+            raise UserError(
+                f"{path}: the stages before stage {sweep.stage} are not done; run them "
+                f"(run.py CPU or GPU --params {path} --stage 1 ...), or give --checkpoint_path"
+            )
         start = found
     return load_stages(path, {**overrides, START: start})[sweep.stage - 1]
 

@@ -276,7 +276,7 @@ def _load_filters(path: Path, data: h5py.Dataset) -> None:
             except ImportError:
                 raise UserError(
                     f"{path}: compressed with HDF5 filter {code}, which needs the package "
-                    "hdf5plugin: pip install 'modelzoo-mediswift[lz4]'"
+                    'hdf5plugin: pip install -e ".[lz4]"'
                 ) from None
 
 

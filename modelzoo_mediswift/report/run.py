@@ -147,8 +147,7 @@ class Run:
     @property
     def tokens(self) -> int | None:
         """Seen so far, padding included."""
-        each = self.tokens_per_step
-        return None if each is None else round(self.steps * each)
+        return None if self.tokens_per_step is None else round(self.steps * self.tokens_per_step)
 
     @property
     def parameters(self) -> int | None:
@@ -267,6 +266,20 @@ class Run:
         return integer(pick(self.log.facts, "plan", key))
 
     def _flops_per_token(self, key: str) -> Flops | None:
+        flops = self._planned_flops(key)
+        dense = self._planned_flops("flops_per_token_dense")
+        tokens, spent = self.spent("tokens"), self.spent("flops_dense")
+        if not flops or not dense or not tokens or not spent or not self._recorded_steps:
+            return flops
+        # Batches that were cut to their longest sequence: the record counts their real length.
+        whole = sum(dense[term] for term in PER_SEQUENCE_TERMS)
+        cut = ratio(spent / tokens - (sum(dense.values()) - whole), whole)
+        if cut is None or not 0 < cut < 1:
+            return flops
+        return {term: flops[term] * (cut if term in PER_SEQUENCE_TERMS else 1) for term in flops}
+
+    def _planned_flops(self, key: str) -> Flops | None:
+        """Of a token in a sequence of full length."""
         planned = pick(self.log.facts, "plan", key)
         flops: Flops = {}
         for term in FLOPS_TERMS:

@@ -166,6 +166,22 @@ def test_tokens_of_a_run_whose_batches_were_cut(make_run) -> None:
     assert run.seconds == pytest.approx(200_000 / 4096)
 
 
+def test_flops_of_a_run_whose_batches_were_cut(make_run) -> None:
+    folder = make_run(*whole_run(finetune_start(), 200, 2.0, 0.25))
+    (whole,) = read_runs([folder])
+    planned = whole.flops_per_token
+    # Sequences of half the length halve attention's two terms, and nothing else.
+    halves = {"linear": 1.0, "vocabulary": 1.0, "attention": 0.5, "softmax": 0.5}
+    real = {term: share * planned[term] for term, share in halves.items()}
+    session = {"first_step": 0, "last_step": 200, "tokens": 200_010, "padding_tokens": 10}
+    session["flops"] = session["flops_dense"] = 200_010 * sum(real.values())
+    (folder / "run_record.json").write_text(json.dumps({"sessions": [session]}))
+    (run,) = read_runs([folder])
+    assert run.tokens == 200_010
+    assert run.flops_per_token == pytest.approx(real)
+    assert sum(run.flops.values()) == pytest.approx(session["flops"])
+
+
 def test_a_damaged_record_is_passed_over(demo: list[Path]) -> None:
     (demo[0] / "run_record.json").write_text('{"sessions": 3, "checkpoints": [], "machine": 1}')
     (demo[1] / "run_record.json").write_text("{")
