@@ -26,6 +26,7 @@ from modelzoo_mediswift.whole_files import write_json
 RECORD_FILE = "run_record.json"
 FORMAT = 1
 SAVE_EVERY = 60.0  # seconds; energy counters wrap after some minutes at the earliest
+ORIGIN = ("started_from", "started_from_sha256", "revived_weights", "revival_check")
 PER_SEQUENCE = ("attention", "softmax")  # a token's cost grows with its sequence's length
 
 
@@ -51,9 +52,11 @@ class RunRecord(Callback):
         self.steps = 0
         self.since = self.saved = self.clock()
         before = _read(self.path)
+        self.origin = _origin(before, run)
         self.record: dict[str, Any] = {
             "format": FORMAT,
             **run.facts,
+            **self.origin,
             "total_steps": run.total_steps,
             "command": sys.argv,
             "machine": machine(),
@@ -99,7 +102,7 @@ class RunRecord(Callback):
             "flops_dense": dense,
             "energy_joules": {k: round(v, 1) for k, v in energy.items() if v is not None} or None,
         }
-        self.record |= self.run.facts  # some are known at the end alone
+        self.record |= self.run.facts | self.origin  # some facts are known at the end alone
         write_json(self.path, self.record)
 
     def _flops(self, which: str) -> float | None:
@@ -115,6 +118,14 @@ class RunRecord(Callback):
         return self.tokens * sum(
             value * (scale if name in PER_SEQUENCE else 1.0) for name, value in parts.items()
         )
+
+
+def _origin(before: Mapping[str, Any], run: Run) -> dict[str, Any]:
+    """What a run that goes on from a checkpoint of its own began with, from its record so far."""
+    path = run.facts.get("started_from")
+    if not path or Path(path).parent.resolve() != run.model_dir.resolve():
+        return {}
+    return {key: before[key] for key in ORIGIN if key in before}
 
 
 def summary(session: Mapping[str, Any]) -> str:
