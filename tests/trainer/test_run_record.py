@@ -110,18 +110,18 @@ def test_a_resumed_run_still_says_what_it_began_with(tmp_path: Path) -> None:
         "revival_check": {"init": "zeros", "max_logit_difference": 0.0},
     }
     first = run(tmp_path)
-    first.facts |= began
+    first.facts.update(began)
     RunRecord().on_start(first)
     own = {"started_from": str(tmp_path / "checkpoint_1"), "started_from_sha256": "cd"}
     again = run(tmp_path, start=1)
-    again.facts |= {**own, "revived_weights": 0}
+    again.facts.update(own, revived_weights=0)
     record = RunRecord()
     record.on_start(again)
     assert {key: written(tmp_path)[key] for key in began} == began
     record.on_end(2)
     assert {key: written(tmp_path)[key] for key in began} == began
     another = run(tmp_path)
-    another.facts |= {"started_from": "elsewhere/checkpoint_3", "revived_weights": 0}
+    another.facts.update(started_from="elsewhere/checkpoint_3", revived_weights=0)
     RunRecord().on_start(another)
     assert written(tmp_path)["started_from"] == "elsewhere/checkpoint_3"
     assert "started_from_sha256" not in written(tmp_path)
