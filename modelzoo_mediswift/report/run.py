@@ -93,22 +93,6 @@ class Run:
         )
 
     @property
-    def mean_length(self) -> float | None:
-        """Mean, over tokens, of the length of their sequence, where batches are cut to the longest.
-
-        None where run_record.json does not say it of every start.
-        """
-        pairs = [
-            (number(pick(session, "tokens")), number(pick(session, "mean_length")))
-            for session in self.sessions
-            if pick(session, "tokens")
-        ]
-        known = [(tokens, length) for tokens, length in pairs if tokens and length]
-        if not known or len(known) < len(pairs):
-            return None
-        return sum(t * length for t, length in known) / sum(t for t, _ in known)
-
-    @property
     def batch_size(self) -> int | None:
         """Sequences per optimizer step."""
         return self._plan("batch_size")
@@ -286,8 +270,7 @@ class Run:
             value = number(pick(planned, term))
             if value is None:
                 return None
-            length = self.mean_length or self.sequence_length
-            scale = ratio(length, self._plan("sequence_length"))
+            scale = ratio(self.sequence_length, self._plan("sequence_length"))
             flops[term] = value * (scale or 1) if term in PER_SEQUENCE_TERMS else value
         return flops
 

@@ -1,5 +1,3 @@
-import json
-
 import pytest
 from run_records import TOKENS_PER_STEP, evaluated, finetune_start, plan, start, train
 
@@ -128,22 +126,3 @@ def test_a_damaged_record_is_said_and_a_missing_one_is_not(demo):
     (demo[0] / "run_record.json").write_text('{"sessions": [')
     (note,) = read_runs(demo)[0].notes
     assert note.startswith("run_record.json: cannot be read, and left out")
-
-
-def test_flops_of_batches_that_were_cut_are_those_of_the_run_record(make_run):
-    folder = make_run(start(), train(10))
-    fixed = 6 * 196_608 + 10 * 4096 * 128
-    by_length = 12 * 4 * 256 * 128 + 12 * 4 * 4 * 256  # of 256 tokens
-    sessions = [
-        {"first_step": 0, "last_step": 5, "tokens": 1000, "padding_tokens": 0, "mean_length": 64},
-        {"first_step": 5, "last_step": 10, "tokens": 3001, "padding_tokens": 0, "mean_length": 128},
-        {"first_step": 10, "last_step": 10, "tokens": 0, "padding_tokens": 0, "mean_length": 0},
-    ]
-    (folder / "run_record.json").write_text(json.dumps({"sessions": sessions}))
-    run = read(folder)
-    assert run.mean_length == (1000 * 64 + 3001 * 128) / 4001
-    assert run.tokens == 4001
-    spent = 1000 * (fixed + by_length / 4) + 3001 * (fixed + by_length / 2)
-    assert total(run.flops) == pytest.approx(spent)
-    (folder / "run_record.json").write_text(json.dumps({"sessions": [{"tokens": 8}, *sessions]}))
-    assert read(folder).mean_length is None

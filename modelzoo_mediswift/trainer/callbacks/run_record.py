@@ -96,8 +96,6 @@ class RunRecord(Callback):
             "tokens": self.tokens,
             "padding_tokens": round(self.padding.share * self.tokens) if self.padding else None,
             "padding_share": round(self.padding.share, 4) if self.padding else None,
-            # Of the sequence that a token stands in: what attention's share of the FLOPs goes by.
-            "mean_length": round(self.padding.mean_length, 3) if self.padding else None,
             "flops": self._flops("flops_per_token"),
             "flops_dense": dense,
             "energy_joules": {k: round(v, 1) for k, v in energy.items() if v is not None} or None,
