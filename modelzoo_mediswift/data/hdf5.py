@@ -226,7 +226,10 @@ def _source(
 
 def _h5_files(folder: Path) -> Iterator[Path]:
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder, expected one that holds *.h5 files")
+        raise UserError(
+            f"{folder}: no such folder, expected one that holds *.h5 files, "
+            "as `python -m data_preprocessing` pack and finetune write them"
+        )
     paths = list(folder.glob("*.h5"))
     if not paths:
         raise UserError(f"{folder}: no *.h5 files in it")
