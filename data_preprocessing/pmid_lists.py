@@ -28,6 +28,9 @@ def read_pmids(path: Path) -> set[int]:
         lines = (line.partition("#")[0] for line in text.splitlines())
         return {int(pmid) for line in lines for pmid in line.split()}
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror}); "
+            f"the lists that come with the project are {', '.join(TEST_SETS)}"
+        ) from None
     except (ValueError, TypeError, RecursionError) as error:
         raise UserError(f"{path}: not a list of PMIDs ({error})") from None
