@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from data_preprocessing.executor import Job, Result
-from modelzoo_mediswift.errors import UserError
+from modelzoo_mediswift.errors import UserError, missing_package
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -76,7 +76,7 @@ def dask_cluster(
     try:
         from distributed import Client, LocalCluster
     except ImportError:
-        raise UserError('dask needs the package distributed: pip install -e ".[dask]"') from None
+        raise missing_package("dask", "distributed", "dask") from None
     with ExitStack() as stack:
         if scheduler is not None:
             place: Any = scheduler
@@ -102,9 +102,7 @@ def _batch_cluster(options: Mapping[str, Any]) -> Any:
     try:
         import dask_jobqueue
     except ImportError:
-        raise UserError(
-            'jobqueue needs the package dask-jobqueue: pip install -e ".[dask]"'
-        ) from None
+        raise missing_package("jobqueue", "dask-jobqueue", "dask") from None
     kind = BATCH_SYSTEMS[options["system"]]
     try:
         cluster = getattr(dask_jobqueue, kind)(**options["options"])

@@ -6,7 +6,7 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
-from modelzoo_mediswift.errors import UserError
+from modelzoo_mediswift.errors import missing_package
 
 PERMUTATIONS = 128
 SHINGLE = 5
@@ -42,9 +42,7 @@ def minhash_library() -> ModuleType:
     try:
         import rensa
     except ImportError:
-        raise UserError(
-            'near_duplicates needs the package rensa: pip install -e ".[dedup]"'
-        ) from None
+        raise missing_package("near_duplicates", "rensa", "dedup") from None
     module: ModuleType = rensa
     return module
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from modelzoo_mediswift.data.hdf5 import DATASET, LOSS_MASK, NUM_ROWS, PARAMS_FILE, open_sequences
-from modelzoo_mediswift.errors import UserError
+from modelzoo_mediswift.errors import UserError, missing_package
 from modelzoo_mediswift.whole_files import file_sha256
 
 COMPRESSIONS = (None, "gzip", "lz4")
@@ -193,9 +193,7 @@ def _filters(compression: str | None) -> dict[str, Any]:
     try:
         import hdf5plugin
     except ImportError:
-        raise UserError(
-            'compression lz4 needs the package hdf5plugin: pip install -e ".[lz4]"'
-        ) from None
+        raise missing_package("compression lz4", "hdf5plugin", "lz4") from None
     return dict(hdf5plugin.LZ4())
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from modelzoo_mediswift.checkpoint.densify import load_dense, with_prompt
 from modelzoo_mediswift.checkpoint.directory import (
     Checkpoint,
+    is_of,
     load_checkpoint,
     newest_checkpoint,
 )
@@ -124,11 +125,6 @@ def _start_path(config: TrainerConfig, model_dir: Path, resume: bool) -> Path | 
             "or choose another --model_dir"
         )
     return Path(asked) if isinstance(asked, str) else None
-
-
-def is_of(model_dir: Path, checkpoint: Path) -> bool:
-    """Whether a checkpoint is the run's own, however its path is written."""
-    return checkpoint.parent.resolve() == model_dir.resolve()
 
 
 def _check_tokenizer(checkpoint: Checkpoint, source: SequenceSource, path: Path) -> None:

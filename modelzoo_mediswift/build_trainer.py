@@ -15,7 +15,8 @@ from pathlib import Path
 import torch
 
 from modelzoo_mediswift.build_length import make_cadence, total_steps
-from modelzoo_mediswift.build_start import Start, is_of
+from modelzoo_mediswift.build_start import Start
+from modelzoo_mediswift.checkpoint.directory import is_of
 from modelzoo_mediswift.checkpoint.revival import Revival
 from modelzoo_mediswift.checkpoint.unfinished import clear_unfinished
 from modelzoo_mediswift.config.callbacks import KeepNCheckpoints, LogSparsity

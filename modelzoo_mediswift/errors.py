@@ -13,6 +13,11 @@ class UserError(Exception):
     """Bad input, said in one line. The command line prints it and leaves with exit code 2."""
 
 
+def missing_package(what: str, package: str, extra: str) -> UserError:
+    """`what` cannot be done without a package that an extra of this project brings."""
+    return UserError(f'{what} needs the package {package}: pip install -e ".[{extra}]"')
+
+
 def system_message(error: OSError, output: object = None) -> str:
     """One line for an error of the system: which file, and what is wrong with it.
 

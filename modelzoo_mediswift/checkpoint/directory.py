@@ -150,6 +150,11 @@ def step_of(path: Path) -> int:
     return int(match[1]) if match else -1
 
 
+def is_of(model_dir: Path, checkpoint: Path) -> bool:
+    """Whether a checkpoint is the run's own, however its path is written."""
+    return checkpoint.parent.resolve() == model_dir.resolve()
+
+
 def keep_newest(model_dir: Path, count: int, best: int | None = None) -> None:
     """Delete all but the newest `count` checkpoints and the one of step `best`."""
     for path in list_checkpoints(model_dir)[:-count]:

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modelzoo_mediswift.errors import UserError
+from modelzoo_mediswift.errors import UserError, missing_package
 
 RELEASE = "2.10.0"  # of cerebras-pytorch, whose format this is
 FORMAT = 0.5
@@ -295,6 +295,6 @@ def _hdf5plugin() -> ModuleType:
     try:
         import hdf5plugin
     except ImportError as error:
-        raise UserError('.mdl files need hdf5plugin: pip install -e ".[lz4]"') from error
+        raise missing_package("a .mdl file", "hdf5plugin", "lz4") from error
     module: ModuleType = hdf5plugin
     return module

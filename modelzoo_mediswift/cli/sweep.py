@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from modelzoo_mediswift.cli.errors import INTERRUPTED
 from modelzoo_mediswift.cli.flags import add_device_flag
 from modelzoo_mediswift.config.sweep import SweepConfig, load_sweep
-from modelzoo_mediswift.errors import UserError
+from modelzoo_mediswift.errors import UserError, missing_package
 from modelzoo_mediswift.sweep.grid import Grid, Point
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def open_storage(sweep: SweepConfig) -> Storage:
     try:
         import optuna
     except ModuleNotFoundError:
-        raise UserError('sweep: needs optuna; pip install -e ".[sweep]"') from None
+        raise missing_package("sweep", "optuna", "sweep") from None
     from modelzoo_mediswift.cli.sweep_trial import base_config, check_scoring
     from modelzoo_mediswift.config.dump import to_yaml
     from modelzoo_mediswift.sweep.storage import Storage

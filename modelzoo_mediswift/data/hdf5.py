@@ -19,7 +19,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from modelzoo_mediswift.data.params_file import PARAMS_FILE, read_params
-from modelzoo_mediswift.errors import UserError
+from modelzoo_mediswift.errors import UserError, missing_package
 
 Layout = Literal["sample", "corpus"]
 
@@ -277,10 +277,8 @@ def _load_filters(path: Path, data: h5py.Dataset) -> None:
             try:
                 import hdf5plugin  # noqa: F401
             except ImportError:
-                raise UserError(
-                    f"{path}: compressed with HDF5 filter {code}, which needs the package "
-                    'hdf5plugin: pip install -e ".[lz4]"'
-                ) from None
+                what = f"{path}: compressed with HDF5 filter {code}, which"
+                raise missing_package(what, "hdf5plugin", "lz4") from None
 
 
 def _header(path: Path, handle: h5py.File, data: h5py.Dataset) -> SequenceFile:

@@ -48,6 +48,7 @@ class NonFiniteLoss(UserError):
 
 
 def never() -> bool:
+    """Nobody asks to stop."""
     return False
 
 

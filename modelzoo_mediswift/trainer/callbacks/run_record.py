@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from modelzoo_mediswift.checkpoint.directory import is_of
 from modelzoo_mediswift.data.batch import PaddingCount
 from modelzoo_mediswift.engine.base import StepResult
 from modelzoo_mediswift.engine.energy import EnergyMeter
@@ -121,7 +122,7 @@ class RunRecord(Callback):
 def _origin(before: Mapping[str, Any], run: Run) -> dict[str, Any]:
     """What a run that goes on from a checkpoint of its own began with, from its record so far."""
     path = run.facts.get("started_from")
-    if not path or Path(path).parent.resolve() != run.model_dir.resolve():
+    if not path or not is_of(run.model_dir, Path(path)):
         return {}
     return {key: before[key] for key in ORIGIN if key in before}
 
