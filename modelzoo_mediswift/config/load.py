@@ -126,6 +126,11 @@ def _value_of_trainer(document: YamlDocument) -> object:
                 f"{where}: `{key}` at the top is the form of Model Zoo before release 2.4; "
                 "expected `trainer: {init: ..., fit: ...}`, as in the files in params/"
             )
+        if key == "sweep" and "trainer" not in document.data:
+            raise UserError(
+                f"{where}: a sweep, where a trainer is expected; `mediswift sweep "
+                f"{document.source}` runs it, and `mediswift plan` tells what it costs"
+            )
         if key != "trainer":
             raise UserError(f"{where}: {unknown('key', key, ['trainer'])}")
     trainer = document.data.get("trainer")
