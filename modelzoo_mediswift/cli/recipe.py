@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modelzoo_mediswift.cli.label import LABELS_FILE, label_questions
+from modelzoo_mediswift.cli.label import LABELS_FILE, label_questions, warn_of_one_class
 from modelzoo_mediswift.config.dump import to_yaml
 from modelzoo_mediswift.config.fine_tuning import PseudoLabels
 from modelzoo_mediswift.config.trainer import NEWEST, TrainerConfig
@@ -129,7 +129,7 @@ def _run_stage(
     asked = config.init.callback(PseudoLabels)
     if asked is not None:
         record["pseudo_labels"] = (
-            _label(asked, config, device) if processes == 1 else _labelled(asked)
+            _label(asked, config, device) if processes == 1 else _labelled(asked, rank)
         )
     code = train(config, {"stages": [*before, record]})
     if code or rank:
@@ -208,12 +208,14 @@ def _check_data(stages: Sequence[Stage]) -> None:
     refuse_overlap(trained, dict.fromkeys(held_out))
 
 
-def _labelled(asked: PseudoLabels) -> dict[str, Any]:
+def _labelled(asked: PseudoLabels, rank: int) -> dict[str, Any]:
     """What one process has labelled before several train."""
     path = Path(asked.output) / LABELLING_FILE
     note = read_json(path) if path.is_file() else {}
     if "kept" not in note:
         raise UserError(f"{asked.output}: not labelled yet; start this stage without torchrun once")
+    if rank == 0:
+        warn_of_one_class(note, Path(asked.output))
     return note
 
 

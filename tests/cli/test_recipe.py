@@ -156,6 +156,13 @@ def test_of_several_processes_the_first_keeps_the_record(files, capsys, monkeypa
     write_json(Path("recipe/pqaa/recipe.json"), {"stages": [{"checkpoint": "run/checkpoint_5"}]})
     with pytest.raises(UserError, match="not labelled yet; start this stage without torchrun"):
         run_alone(stages, 2, train, "CPU")
+    Path("labelled").mkdir()
+    write_json(Path("labelled/labelling.json"), {"kept": 7, "labels": {"yes": 7, "no": 0}})
+    for rank, told in (("1", 0), ("0", 1)):
+        monkeypatch.setenv("RANK", rank)
+        assert run_alone(stages, 2, lambda config, facts: 1, "CPU") == 1
+        assert capsys.readouterr().err.count("all 7 labels are 'yes'") == told
+    monkeypatch.setenv("RANK", "1")
     write_json(Path("recipe/pqaa/recipe.json"), records[0])
     assert run_alone(stages, 1, train, "CPU") == 0
     assert capsys.readouterr().err == ""
@@ -289,4 +296,4 @@ def test_a_mdl_labels_as_its_folder_does(files):
 def test_a_recipe_is_not_one_trainer(files, capsys):
     assert len(load_stages(Path("recipe.yaml"))) == 3
     assert mediswift(["plan", "recipe.yaml"]) == 0
-    assert "recipe 3" in capsys.readouterr().out
+    assert " recipe 3" in capsys.readouterr().out
