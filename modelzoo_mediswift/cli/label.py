@@ -168,9 +168,12 @@ def _take_up(output: Path, facts: dict[str, Any]) -> dict[str, tuple[str, float]
     answers: dict[str, tuple[str, float]] = {}
     if answers_path.is_file():
         whole, _, _ = answers_path.read_bytes().rpartition(b"\n")  # a kill may cut a line short
-        for line in whole.splitlines():
-            pmid, label, confidence = json.loads(line)
-            answers[pmid] = label, confidence
+        for number, line in enumerate(whole.splitlines(), start=1):
+            try:
+                pmid, label, confidence = json.loads(line)
+                answers[pmid] = str(label), float(confidence)
+            except (ValueError, TypeError):
+                raise UserError(f"{answers_path}:{number}: damaged; remove the line") from None
     return answers
 
 

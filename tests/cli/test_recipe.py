@@ -171,6 +171,16 @@ def test_of_several_processes_the_first_keeps_the_record(files, capsys, monkeypa
     assert "stage 1, pqaa: done before" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("content", ["{}", '{"stages": []}', '{"stages": [1]}'])
+def test_a_damaged_record_is_named(files, content):
+    stages = make_stages(load_stages(Path("recipe.yaml")), Path("recipe.yaml"))
+    Path("recipe/pqaa").mkdir(parents=True)
+    Path("recipe/pqaa/recipe.json").write_text(content)
+    for number in (1, 2):
+        with pytest.raises(UserError, match=r"recipe/pqaa/recipe.json: damaged"):
+            run_alone(stages, number, lambda config, facts: 0, "CPU")
+
+
 def test_many_processes_are_refused(files, capsys, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert main(FLAGS) == 2
@@ -243,6 +253,10 @@ def test_labelling_goes_on_after_a_kill_and_can_leave_out_the_uncertain(files, c
     assert mediswift(command) == 0
     assert Path("out/pqau_labels.json").read_bytes() == whole
     assert len(Path("out/answers.jsonl").read_text().splitlines()) == len(answers) == 12
+    Path("out/answers.jsonl").write_text("\n".join([answers[0], '["5", 1', *answers[2:]]) + "\n")
+    assert mediswift(command) == 2
+    assert "out/answers.jsonl:2: damaged" in capsys.readouterr().err
+    Path("out/answers.jsonl").write_text("\n".join(answers) + "\n")
     chosen = sorted(json.loads(line)[2] for line in answers)
     assert mediswift([*command, "--min_confidence", str(chosen[6])]) == 0
     kept = json.loads(Path("out/pqau_labels.json").read_text())
