@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from modelzoo_mediswift.errors import UserError
+from modelzoo_mediswift.whole_files import flush
 
 PUBMED_ABSTRACT = "pubmed_abstract"
 PMC_FULLTEXT = "pmc_fulltext"
@@ -89,17 +90,12 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.tmp")
     try:
         yield temporary
-        with temporary.open("rb") as handle:
-            os.fsync(handle.fileno())
+        flush(temporary)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the rename itself must survive a power cut
-    finally:
-        os.close(folder)
+    flush(path.parent)  # the rename itself must survive a power cut
 
 
 class RecordSink:

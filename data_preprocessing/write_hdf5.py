@@ -1,7 +1,6 @@
 """Write token sequences in Model Zoo's two HDF5 layouts, whole or not at all."""
 
 import json
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from modelzoo_mediswift.data.hdf5 import DATASET, LOSS_MASK, NUM_ROWS, PARAMS_FILE, open_sequences
 from modelzoo_mediswift.errors import UserError, missing_package
-from modelzoo_mediswift.whole_files import file_sha256
+from modelzoo_mediswift.whole_files import file_sha256, flush
 
 COMPRESSIONS = (None, "gzip", "lz4")
 SAMPLES_PER_FILE = 8192
@@ -39,9 +38,9 @@ def new_folder(path: Path) -> Iterator[Path]:
     partial.mkdir(parents=True)
     try:
         yield partial
-        _sync(partial)
+        flush(partial)
         partial.rename(path)
-        _sync(path.parent)
+        flush(path.parent)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -137,10 +136,8 @@ def write_params(folder: Path, params: Mapping[str, Any]) -> dict[str, Any]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a small file and make sure that it is on the disk."""
-    with path.open("w", encoding="utf-8", newline="\n") as handle:
-        handle.write(text)
-        handle.flush()
-        os.fsync(handle.fileno())
+    path.write_text(text, encoding="utf-8", newline="\n")
+    flush(path)
 
 
 def _filled(buffer: NDArray[np.int32], samples: Iterable[NDArray[np.int32]]) -> Iterator[int]:
@@ -181,7 +178,7 @@ def _write_file(
         file.create_dataset(DATASET, data=data, chunks=chunks, track_times=False, **filters)
         if data.ndim > 1:
             file.attrs["n_examples"] = len(data)
-    _sync(path)
+    flush(path)
 
 
 def _filters(compression: str | None) -> dict[str, Any]:
@@ -195,15 +192,6 @@ def _filters(compression: str | None) -> dict[str, Any]:
     except ImportError:
         raise missing_package("compression lz4", "hdf5plugin", "lz4") from None
     return dict(hdf5plugin.LZ4())
-
-
-def _sync(path: Path) -> None:
-    """Make sure that a file's content, or a folder's list of names, is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _difference(key: str, before: Any, now: Any) -> str:

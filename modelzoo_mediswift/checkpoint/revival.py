@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from modelzoo_mediswift.checkpoint.tensor_file import write_tensors
+from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.model.gpt3 import GPT3
 from modelzoo_mediswift.model.tensors import unique_tensors
 from modelzoo_mediswift.sparsity.masks import parameter_generator
@@ -83,12 +85,22 @@ def _pack(places: Tensor) -> np.ndarray:
 
 
 def load_places(model: GPT3, run_dir: Path) -> dict[str, Tensor]:
-    """The revived places of the run in `run_dir`, by parameter name; empty where it has none."""
-    if not (run_dir / REVIVED_FILE).is_file():
+    """The revived places of the run in `run_dir`, by parameter name; empty where it has none.
+
+    Raises UserError for a damaged file.
+    """
+    path = run_dir / REVIVED_FILE
+    if not path.is_file():
         return {}
+    try:
+        packed = load_file(path)
+    except SafetensorError as error:
+        raise UserError(
+            f"{path}: damaged ({error}); without it revived weights are not counted"
+        ) from error
     shapes = {name: tensor.shape for name, tensor in unique_tensors(model).items()}
     places = {}
-    for name, bits in load_file(run_dir / REVIVED_FILE).items():
+    for name, bits in packed.items():
         if name in shapes:
             flat = np.unpackbits(bits.numpy(), count=shapes[name].numel())
             places[name] = torch.from_numpy(flat.astype(bool)).view(shapes[name])

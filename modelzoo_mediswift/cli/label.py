@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -167,9 +168,12 @@ def _take_up(output: Path, facts: dict[str, Any]) -> dict[str, tuple[str, float]
     answers: dict[str, tuple[str, float]] = {}
     if answers_path.is_file():
         whole, _, _ = answers_path.read_bytes().rpartition(b"\n")  # a kill may cut a line short
-        for line in whole.splitlines():
-            pmid, label, confidence = json.loads(line)
-            answers[pmid] = label, confidence
+        for number, line in enumerate(whole.splitlines(), start=1):
+            try:
+                pmid, label, confidence = json.loads(line)
+                answers[pmid] = str(label), float(confidence)
+            except (ValueError, TypeError):
+                raise UserError(f"{answers_path}:{number}: damaged; remove the line") from None
     return answers
 
 
@@ -193,13 +197,42 @@ def _write_labels(
         "min_confidence": min_confidence,
         "questions": len(pmids),
         "kept": len(kept),
-        "labels": dict(sorted(Counter(k["label"] for k in kept.values()).items())),
+        "labels": _counts(answers[pmid][0] for pmid in kept),
+        "labels_of_all": _counts(answers[pmid][0] for pmid in pmids),
     }
     for name, content in ((LABELS_FILE, kept), (LABELLING_FILE, note)):
         write_json(output / name, content)
     print(
         f"{output}: {len(kept):,} of {len(pmids):,} questions labelled with confidence >= "
-        f"{min_confidence} ({', '.join(f'{n} {k}' for k, n in note['labels'].items())})",
+        f"{min_confidence} ({_listed(note['labels'])})",
         file=sys.stderr,
     )
+    warn_of_one_class(note, output)
     return note
+
+
+def _counts(labels: Iterable[str]) -> dict[str, int]:
+    """By label; those that none has, too."""
+    found = Counter(labels)
+    return {label: found[label] for label in PubMedQA.labels}
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{label} {number:,}" for label, number in counts.items())
+
+
+def warn_of_one_class(note: Mapping[str, Any], output: Path) -> None:
+    """One line if all labels that labelling.json tells of are the same."""
+    given = [label for label, number in note["labels"].items() if number]
+    if len(given) != 1:
+        return
+    everything = note.get("labels_of_all", note["labels"])
+    if sum(map(bool, everything.values())) > 1:
+        advice = f"without min_confidence they would be {_listed(everything)}"
+    else:
+        advice = "see what the checkpoint has learnt (mediswift evaluate) before training on them"
+    print(
+        f"warning: {output}: all {note['kept']:,} labels are {given[0]!r}, which teaches a model "
+        f"to answer {given[0]!r} whatever the question; {advice}",
+        file=sys.stderr,
+    )

@@ -20,11 +20,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "plan",
         help="parameters, FLOPs, memory and tokens of configurations, without running them",
         description="Parameters, FLOPs (by the paper's formula, term by term), memory, tokens and "
-        "checkpoint size of trainer YAML files. Memory is that of `sequences at a time`: the whole "
+        "checkpoint size of trainer YAML files; of a sweep's file, those of a run with each batch "
+        "size, and the sum of all runs. Memory is that of `sequences at a time`: the whole "
         "batch, unless the file has csx.performance.micro_batch_size; run.py takes as many as fit.",
         epilog="example: mediswift plan params/*.yaml --json",
     )
-    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="trainer YAML")
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="trainer or sweep YAML")
     parser.add_argument("--json", action="store_true", help="print a list of JSON objects")
     speed = parser.add_argument_group(
         "time and energy",
@@ -44,17 +45,24 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from modelzoo_mediswift.cli.plan_sweep import SweepPlan, plan_sweep
     from modelzoo_mediswift.config.load import load_stages
+    from modelzoo_mediswift.config.sweep import is_sweep
     from modelzoo_mediswift.plan.devices import estimate
-    from modelzoo_mediswift.plan.plan import make_plan
+    from modelzoo_mediswift.plan.plan import Plan, make_plan
     from modelzoo_mediswift.plan.render import render_table
 
     if arguments.device not in DEVICES:
         raise UserError(f"--device: unknown {arguments.device!r} (known: {', '.join(DEVICES)})")
     if arguments.mfu is not None and arguments.mfu > 1:
         raise UserError(f"--mfu: expected a share in (0, 1], got {arguments.mfu}")
-    plans = {}
+    plans: dict[str, Plan] = {}
+    sweeps: list[SweepPlan] = []
     for path in arguments.files:
+        if is_sweep(path):
+            sweeps.append(plan_sweep(path))
+            plans.update(sweeps[-1].plans)
+            continue
         stages = load_stages(path)
         for i, config in enumerate(stages, start=1):
             plans[f"{path} {i}" if len(stages) > 1 else str(path)] = make_plan(config)
@@ -70,13 +78,17 @@ def run(arguments: argparse.Namespace) -> int:
         for file, plan in plans.items()
     }
     if arguments.json:
+        runs = {file: sweep.runs_each for sweep in sweeps for file in sweep.plans}
         found = [
             {"file": file, **plan.to_dict(), "time": asdict(estimates[file])}
+            | ({"runs": runs[file]} if file in runs else {})
             for file, plan in plans.items()
         ]
         print(json.dumps(found, indent=2))
     else:
         print(render_table(plans, estimates=estimates))
+        for sweep in sweeps:
+            print(f"\n{sweep.total(estimates)}")
     return 0
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modelzoo_mediswift.cli.label import LABELS_FILE, label_questions
+from modelzoo_mediswift.cli.label import LABELS_FILE, label_questions, warn_of_one_class
 from modelzoo_mediswift.config.dump import to_yaml
 from modelzoo_mediswift.config.fine_tuning import PseudoLabels
 from modelzoo_mediswift.config.trainer import NEWEST, TrainerConfig
@@ -129,7 +129,7 @@ def _run_stage(
     asked = config.init.callback(PseudoLabels)
     if asked is not None:
         record["pseudo_labels"] = (
-            _label(asked, config, device) if processes == 1 else _labelled(asked)
+            _label(asked, config, device) if processes == 1 else _labelled(asked, rank)
         )
     code = train(config, {"stages": [*before, record]})
     if code or rank:
@@ -165,20 +165,27 @@ def start_from(config: TrainerConfig, before: Sequence[dict[str, Any]]) -> Train
 
 def stages_before(stages: Sequence[Stage], number: int) -> list[dict[str, Any]]:
     """The records of the stages before `number`, as far as they are done."""
-    for stage in reversed(stages[: number - 1]):
-        path = stage.model_dir / RECIPE_FILE
-        if path.is_file():
-            told: list[dict[str, Any]] = read_json(path)["stages"]
-            return told
-    return []
+    told = (_told(stage) for stage in reversed(stages[: number - 1]))
+    return next(filter(None, told), [])
+
+
+def _told(stage: Stage) -> list[dict[str, Any]]:
+    """The records that a stage left when it was done, its own the last; empty if it is not."""
+    path = stage.model_dir / RECIPE_FILE
+    if not path.is_file():
+        return []
+    told = read_json(path).get("stages")
+    if not isinstance(told, list) or not told or not all(isinstance(one, dict) for one in told):
+        raise UserError(f"{path}: damaged; without it the stage is run again")
+    return told
 
 
 def _finished(stage: Stage, record: dict[str, Any]) -> dict[str, Any] | None:
     """What the folder says of this stage; UserError if it was made otherwise."""
-    path = stage.model_dir / RECIPE_FILE
-    if not path.is_file():
+    told = _told(stage)
+    if not told:
         return None
-    done: dict[str, Any] = read_json(path)["stages"][-1]
+    done = told[-1]
     for key, what in (("started_from", "another start"), ("config_sha256", "other settings")):
         if done.get(key) != record[key]:
             raise UserError(
@@ -201,12 +208,14 @@ def _check_data(stages: Sequence[Stage]) -> None:
     refuse_overlap(trained, dict.fromkeys(held_out))
 
 
-def _labelled(asked: PseudoLabels) -> dict[str, Any]:
+def _labelled(asked: PseudoLabels, rank: int) -> dict[str, Any]:
     """What one process has labelled before several train."""
     path = Path(asked.output) / LABELLING_FILE
     note = read_json(path) if path.is_file() else {}
     if "kept" not in note:
         raise UserError(f"{asked.output}: not labelled yet; start this stage without torchrun once")
+    if rank == 0:
+        warn_of_one_class(note, Path(asked.output))
     return note
 
 

@@ -18,7 +18,7 @@ from modelzoo_mediswift.checkpoint.directory import list_checkpoints
 from modelzoo_mediswift.cli import evaluate, recipe
 from modelzoo_mediswift.config.fine_tuning import EarlyStopping
 from modelzoo_mediswift.config.load import load_config, load_stages
-from modelzoo_mediswift.config.sweep import SweepConfig
+from modelzoo_mediswift.config.sweep import SweepConfig, chosen_stage
 from modelzoo_mediswift.config.trainer import TrainerConfig
 from modelzoo_mediswift.engine.base import EvalResult, NonFiniteLoss
 from modelzoo_mediswift.errors import UserError
@@ -112,11 +112,10 @@ def _load(sweep: SweepConfig, overrides: dict[str, object]) -> TrainerConfig:
         given = {} if start is None else {START: start}
         return load_config(path, {**overrides, **given})
     stages = recipe.make_stages(load_stages(path), path)
-    if sweep.stage > len(stages):
-        raise UserError(f"sweep.stage: {path} has {len(stages)} stages, got {sweep.stage}")
+    chosen = chosen_stage(sweep, [stage.config for stage in stages])
     if start is None:
         before = recipe.stages_before(stages, sweep.stage)
-        config = recipe.start_from(stages[sweep.stage - 1].config, before)
+        config = recipe.start_from(chosen, before)
         found = config.fit.ckpt_path if config.fit else None
         if not isinstance(found, str):
             raise UserError(

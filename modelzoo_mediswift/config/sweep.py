@@ -1,5 +1,6 @@
 """The YAML of ``mediswift sweep``: a grid over one fine-tuning file, and how it is scored."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,7 @@ from modelzoo_mediswift.config.section import (
     show,
     unknown,
 )
+from modelzoo_mediswift.config.trainer import TrainerConfig
 from modelzoo_mediswift.config.yaml_file import load_yaml
 from modelzoo_mediswift.errors import UserError
 
@@ -81,6 +83,20 @@ class SweepConfig(Section):
     """null runs every configuration to its end."""
 
 
+def is_sweep(path: Path) -> bool:
+    """Whether a YAML file has a sweep instead of a trainer."""
+    return "sweep" in load_yaml(path).data
+
+
+def chosen_stage(sweep: SweepConfig, stages: Sequence[TrainerConfig]) -> TrainerConfig:
+    """That of the stages in `sweep.params` which the sweep varies."""
+    if sweep.stage is None and len(stages) > 1:
+        raise UserError(f"{sweep.params}: a recipe of {len(stages)} stages; choose one (stage)")
+    if sweep.stage is not None and sweep.stage > len(stages):
+        raise UserError(f"sweep.stage: {sweep.params} has {len(stages)} stages, got {sweep.stage}")
+    return stages[(sweep.stage or 1) - 1]
+
+
 def load_sweep(
     path: Path, *, checkpoint_path: str | None = None, folder: str | None = None
 ) -> SweepConfig:
@@ -88,8 +104,13 @@ def load_sweep(
     the file says."""
     document = load_yaml(path)
     for key in document.data:
+        where = f"{document.source}:{document.line_of((key,))}"
+        if key == "trainer" and "sweep" not in document.data:
+            raise UserError(
+                f"{where}: a trainer's file, which run.py takes; a sweep's has the key `sweep`, "
+                "as the files in params/sweeps/"
+            )
         if key != "sweep":
-            where = f"{document.source}:{document.line_of((key,))}"
             raise UserError(f"{where}: {unknown('key', key, ['sweep'])}")
     try:
         sweep = SweepConfig.model_validate(document.data.get("sweep"))

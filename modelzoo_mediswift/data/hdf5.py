@@ -146,9 +146,10 @@ class SequenceSource:
                 rows = np.stack([data[i : i + width] for i in local])
         except OSError as error:
             raise UserError(f"{file.path}: cannot be read, the file is damaged ({error})") from None
-        if rows.dtype.itemsize > 4 and rows.size and np.abs(rows).max() > np.iinfo(np.int32).max:
+        ids = rows.astype(np.int32, copy=False)
+        if ids is not rows and not np.array_equal(ids, rows):
             raise UserError(f"{file.path}: holds numbers that are no token ids (above 2^31)")
-        return rows.astype(np.int32, copy=False)
+        return ids
 
     def _data(self, number: int) -> Any:
         """A file's numbers: an array over the mapped file if possible, else an h5py dataset.
@@ -184,8 +185,7 @@ def open_sequences(
 
     Raises UserError for anything that is not such data.
     """
-    single = isinstance(data_dir, str | Path)
-    folders = [Path(data_dir)] if single else [Path(d) for d in data_dir]  # type: ignore
+    folders = [Path(d) for d in ([data_dir] if isinstance(data_dir, str | Path) else data_dir)]
     if not folders:
         raise UserError("data_dir: an empty list of folders")
     paths = sorted(path for folder in folders for path in _h5_files(folder))

@@ -146,9 +146,7 @@ def count_parameters(
     shapes = parameter_shapes(model)
     masked = sparsity_by_name(shapes, blocks, steps)
     kept = {
-        name: number_kept(math.prod(shape), masked.get(name, 0.0))
-        if name in masked
-        else math.prod(shape)
+        name: number_kept(math.prod(shape), masked[name]) if name in masked else math.prod(shape)
         for name, shape in shapes.items()
     }
     matrices = [name for name in shapes if is_decoder_matrix(name)]

@@ -97,11 +97,16 @@ class Plan:
 
 
 def make_plan(
-    config: Config, sequence_length: int | None = None, compiled: bool | None = None
+    config: Config,
+    sequence_length: int | None = None,
+    compiled: bool | None = None,
+    batch_size: int | None = None,
 ) -> Plan:
     """Plan a training run; `sequence_length` is that of the data, where it is known.
 
     `compiled`: whether torch.compile makes the step; None: as the file says, else as on a GPU.
+    `batch_size`: instead of the file's; steps that the schedule alone tells are then those of as
+    many sequences.
 
     Raises:
         UserError: a glob of the sparsity blocks matches no parameter.
@@ -110,10 +115,14 @@ def make_plan(
     loader = config.fit.train_dataloader if config.fit else None
     in_file = loader.max_sequence_length if loader else None
     length = sequence_length or in_file or model.max_position_embeddings
-    steps = _steps(init)
+    steps, read = _steps(init), loader.batch_size if loader else None
+    if batch_size is not None and read is not None:
+        if steps is not None and _limit(init) is None:
+            steps = max(1, round(steps * read / batch_size))
+        read = batch_size
     counts = count_parameters(model, init.sparsity, steps)
-    batch = loader.batch_size * init.loop.grad_accum_steps if loader else None
-    micro_batch = init.micro_batch_size or (loader.batch_size if loader else None)
+    batch = read * init.loop.grad_accum_steps if read else None
+    micro_batch = init.micro_batch_size or read
     if compiled is None:
         compiled = init.backend.compile is not False
     memory = {
@@ -155,11 +164,19 @@ def make_plan(
 
 def _steps(init: Init) -> int | None:
     """Steps of a run that starts at 0. An epoch's length is not known without the data."""
+    limit = _limit(init)
+    return init.schedule_steps if limit is None else limit
+
+
+def _limit(init: Init) -> int | None:
+    """Steps that the loop allows, as far as it says."""
     loop = init.loop
-    limits = [limit for limit in (loop.num_steps, loop.max_steps) if limit is not None]
+    if loop.num_steps is not None:
+        return loop.num_steps
+    limits = [] if loop.max_steps is None else [loop.max_steps]
     if loop.num_epochs is not None and loop.steps_per_epoch is not None:
         limits.append(loop.num_epochs * (loop.steps_per_epoch // loop.grad_accum_steps))
-    return min(limits, default=init.schedule_steps)
+    return min(limits, default=None)
 
 
 def _flops_dict(flops: Flops | None) -> dict[str, int] | None:

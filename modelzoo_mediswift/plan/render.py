@@ -1,5 +1,6 @@
 """Plans as a table for the terminal: one column per file."""
 
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -12,6 +13,7 @@ from modelzoo_mediswift.plan.memory import Memory
 from modelzoo_mediswift.plan.plan import Plan
 
 _NONE = "-"
+_SUFFIX = re.compile(r"\.ya?ml\b")
 
 
 def render_table(
@@ -90,11 +92,11 @@ def _flops_rows(plan: Plan) -> dict[str, str]:
         for field in fields(Flops):
             value = getattr(plan.flops, field.name)
             share = value / plan.flops.total
-            rows[f"FLOPs: {field.name}"] = f"{_power(value)} ({100 * share:.1f} %)"
-        rows["FLOPs: total"] = _power(plan.flops.total)
-        rows["FLOPs: dense"] = _power(plan.dense_flops.total)
+            rows[f"FLOPs: {field.name}"] = f"{power(value)} ({100 * share:.1f} %)"
+        rows["FLOPs: total"] = power(plan.flops.total)
+        rows["FLOPs: dense"] = power(plan.dense_flops.total)
     rows["FLOPs: of dense"] = f"{100 * plan.flops_ratio:.1f} %"
-    rows["FLOPs: per token"] = _power(per_token.total)
+    rows["FLOPs: per token"] = power(per_token.total)
     if plan.regrowth_flops_per_token:
         share = plan.regrowth_flops_per_token / per_token.total
         rows["FLOPs: regrowth, beside the total"] = f"+{100 * share:.2f} %"
@@ -105,8 +107,8 @@ def _estimate_rows(found: Estimate) -> dict[str, str]:
     where = f"{found.count} x {found.device}"
     rows = {f"Time: tokens/s, {where}": f"{found.tokens_per_second:,.0f} ({found.source})"}
     if found.days is not None and found.kwh is not None:
-        rows[f"Time: days, {where}"] = f"{found.days:,.2f}"
-        rows[f"Time: energy, {where}"] = f"{found.kwh:,.1f} kWh"
+        rows[f"Time: days, {where}"] = amount(found.days)
+        rows[f"Time: energy, {where}"] = f"{amount(found.kwh)} kWh"
     return rows
 
 
@@ -129,8 +131,9 @@ def _line(label: str, cells: Sequence[str], label_width: int, cell_width: int) -
 
 
 def _short_names(files: Sequence[str]) -> list[str]:
-    """File names without directory and suffix, where that leaves them distinct."""
-    short = [PurePath(file).stem for file in files]
+    """File names without directory and suffix, where that leaves them distinct; what follows a
+    file's name, as of a stage of a recipe, stays."""
+    short = [_SUFFIX.sub("", PurePath(file).name) for file in files]
     return short if len(set(short)) == len(short) else list(files)
 
 
@@ -138,7 +141,13 @@ def _count(number: int | None) -> str:
     return _NONE if number is None else f"{number:,}"
 
 
-def _power(number: float) -> str:
+def amount(number: float) -> str:
+    """Two decimals, or of a small number two digits: a short run is not 0.00 days."""
+    return f"{number:,.2f}" if number >= 0.1 or not number else f"{number:.2g}"
+
+
+def power(number: float) -> str:
+    """1.234e20: four digits and an exponent."""
     mantissa, _, exponent = f"{number:.3e}".partition("e")
     return f"{mantissa}e{int(exponent)}"
 

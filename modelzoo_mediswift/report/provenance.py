@@ -80,12 +80,34 @@ def _text(*keys: str) -> Callable[[Run], str]:
     return lambda run: text(pick(run.log.facts, *keys)) or MISSING
 
 
+def _labels(run: Run) -> str:
+    """How many examples have which label."""
+    counts = pick(run.log.facts, "data", "counts", "labels")
+    if not isinstance(counts, Mapping):
+        return MISSING
+    listed = ", ".join(f"{printable(str(k))} {count(integer(n))}" for k, n in counts.items())
+    return f"{listed} (all the same)" if len(counts) == 1 else listed
+
+
+def _labelled_by(run: Run) -> str:
+    """The model whose answers serve as labels, and how many of them."""
+    note = pick(run.log.facts, "data", "sources", "labelling")
+    checkpoint = text(pick(note, "checkpoint"))
+    if checkpoint is None:
+        return MISSING
+    kept, asked = (count(integer(pick(note, key))) for key in ("kept", "questions"))
+    least = number(pick(note, "min_confidence"))
+    return f"{checkpoint}: {kept} of {asked} questions, confidence {least or 0:g} at least"
+
+
 _DATA: dict[str, Callable[[Run], str]] = {
     "Layout": _text("data", "format"),
     "Sequences": _number("n_examples"),
     "Tokens per sequence": _number("max_sequence_length"),
     "Tokens": _number("n_tokens"),
     "Tokens in the loss": _number("n_loss_tokens"),
+    "Labels": _labels,
+    "Labelled by": _labelled_by,
     "Tokenizer: words": _number("vocab_size"),
     "Tokenizer: SHA-256": _text("data", "tokenizer_sha256"),
     "Virtual tokens (soft prompt)": _number("num_virtual_tokens"),

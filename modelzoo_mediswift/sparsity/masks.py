@@ -123,8 +123,8 @@ def drop_and_grow(
 ) -> Tensor:
     """Drop the kept weights with the smallest scores, then keep others up to the level.
 
-    Others are the positions with the largest growth scores, those just dropped among them. A
-    mask that still keeps too many is left as it is.
+    Others are the positions with the largest growth scores, those just dropped among them. Where
+    more stay than the level allows, as after it has risen, nothing grows.
     """
     weights, grown = groups.split(weight_scores), groups.split(growth_scores)
     kept = np.float32(int(mask.sum())) / np.float32(groups.count)

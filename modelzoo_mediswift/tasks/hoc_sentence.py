@@ -53,7 +53,8 @@ class HocSentences(HallmarkTask):
         if split in files and (split == "test" or "validation" in files):
             return self._read_tsv(files[split])
         if split == "test" or "train" not in files:
-            raise UserError(f"{path / FILES['train' if split != 'test' else split]}: no such file")
+            needed = "test" if split == "test" else "train"
+            raise UserError(f"{path / FILES[needed]}: no such file")
         sentences = self._read_tsv(files["train"])
         held_out = split == "validation"
         return [s for i, s in enumerate(sentences) if (i % VALIDATION_EVERY == 0) is held_out]

@@ -33,6 +33,8 @@ NUM_FOLDS = 10
 OFFICIAL_COUNTS = {"yes": 552, "no": 338, "maybe": 110}
 OFFICIAL_TEST_SHA256 = "406e3b89eff577ed38571eca5a5819734a6f49ac0437d171b6c64e5c3cd195f8"
 """Of the 500 official test PMIDs, sorted as strings, one per line."""
+LONG_ANSWER_ROOM = 192
+"""Tokens that a generated long answer may have."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,6 @@ class PqalSplit:
     def train(self, fold: int) -> tuple[str, ...]:
         """The 450 PMIDs to train on in `fold`."""
         return tuple(p for k, dev in enumerate(self.folds) if k != fold for p in dev)
-
-
-LONG_ANSWER_ROOM = 192
-"""Tokens that a generated long answer may have."""
 
 
 class PubMedQA:
@@ -96,10 +94,10 @@ class PubMedQA:
         self.include_long_answer = include_long_answer
         self.exclusive = not include_long_answer
         self.free_tokens = LONG_ANSWER_ROOM if include_long_answer else 0
-        lead_in = " ".join(target_form.split("{label}")[0].split()[-2:])
-        self._answer = re.compile(
-            rf"{re.escape(lead_in)}\s+({'|'.join(LABELS)})\b".replace(r"\ ", r"\s+"), re.IGNORECASE
-        )
+        before = target_form.partition("{label}")[0]
+        lead_in = r"\s+".join(map(re.escape, before.split()[-2:]))
+        # The label begins a word, or the text where the target begins with it.
+        self._answer = re.compile(rf"{lead_in}\s*(?<!\S)({'|'.join(LABELS)})\b", re.IGNORECASE)
 
     def available(self, path: Path) -> tuple[str, ...]:
         """All splits of the subset, always."""

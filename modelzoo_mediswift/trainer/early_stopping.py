@@ -14,6 +14,7 @@ from typing import Any
 
 from modelzoo_mediswift.checkpoint.directory import step_path
 from modelzoo_mediswift.engine.base import EvalResult
+from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.whole_files import read_json, write_json
 
 FILE = "early_stopping.json"
@@ -32,8 +33,7 @@ class EarlyStopping:
 
     def take_up(self, step: int) -> None:
         """Continue at `step`, from what the run's folder knows of the steps before it."""
-        known = read(self.model_dir).get("history", [])
-        self.history = [(int(s), float(value)) for s, value in known if s <= step]
+        self.history = [(s, v) for s, v in read(self.model_dir).get("history", []) if s <= step]
 
     def consider(self, step: int, result: EvalResult) -> None:
         """Note an evaluation."""
@@ -91,9 +91,19 @@ class EarlyStopping:
 
 
 def read(model_dir: Path) -> dict[str, Any]:
-    """What the file of a run's folder says; empty if there is none."""
+    """What the file of a run's folder says; empty if there is none.
+
+    Raises UserError for one that is damaged.
+    """
     path = model_dir / FILE
-    return read_json(path) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    content = read_json(path)
+    try:
+        history = [(int(step), float(value)) for step, value in content["history"]]
+    except (KeyError, ValueError, TypeError):
+        raise UserError(f"{path}: damaged: history should be pairs of a step and a value") from None
+    return content | {"history": history}
 
 
 def best_checkpoint(model_dir: Path) -> Path | None:

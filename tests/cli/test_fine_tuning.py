@@ -57,6 +57,12 @@ def test_the_function_is_unchanged_and_the_weights_move(dense, capsys):
     assert end["revived_moved"] == counted
     assert f"{counted:,} of {MASKED:,}" in capsys.readouterr().err
     # A resumed run still knows which weights were revived.
+    places = Path("tuned/revived.safetensors")
+    whole = places.read_bytes()
+    places.write_bytes(whole[:20])
+    assert run(dense, "--max_steps", "4", "--resume") == 2
+    assert "tuned/revived.safetensors: damaged" in capsys.readouterr().err
+    places.write_bytes(whole)
     assert run(dense, "--max_steps", "4", "--resume") == 0
     assert events("tuned")[-1]["revived_moved"] >= counted
 

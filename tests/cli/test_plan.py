@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from modelzoo_mediswift.cli.main import main
+from modelzoo_mediswift.cli.run import main as run_py
+from modelzoo_mediswift.plan.render import power
 
 PARAMS = Path(__file__).parents[2] / "params"
 
@@ -49,3 +51,57 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--version"])
     assert end.value.code == 0
     assert capsys.readouterr().out == f"modelzoo-mediswift {version('modelzoo-mediswift')}\n"
+
+
+def test_a_sweep_is_planned_by_batch_size_and_as_a_whole(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Five epochs of 450 sequences, whatever the batch size."""
+    file = str(PARAMS / "sweeps/pubmedqa_xl_s75.yaml")
+    assert main(["plan", file, "--json"]) == 0
+    plans = json.loads(capsys.readouterr().out)
+    assert [(p["batch_size"], p["steps"], p["warmup_steps"]) for p in plans] == [
+        (8, 280, 28),
+        (16, 140, 14),
+        (32, 70, 7),
+        (64, 35, 4),
+    ]
+    assert {p["runs"] for p in plans} == {4 * 3}
+    memory = [p["memory_bytes"]["activations"] for p in plans]
+    assert memory[3] == 8 * memory[0], "whether the largest batch fits is what the user asks"
+    assert main(["plan", file]) == 0
+    out = capsys.readouterr().out
+    whole = 12 * sum(p["flops"]["total"] for p in plans)
+    assert (
+        f"48 runs (4 batch sizes x 4 learning rates x 3 seeds): at most {power(whole)} FLOPs" in out
+    )
+
+
+@pytest.mark.parametrize(
+    ("stage", "message"),
+    [
+        ("", "base.yaml: a recipe of 3 stages; choose one (stage)"),
+        ("  stage: 4\n", "sweep.stage: base.yaml has 3 stages, got 4"),
+    ],
+)
+def test_a_sweep_of_a_stage_that_is_not_there(
+    stage: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    base = PARAMS / "finetune/pubmedqa_recipe_tiny.yaml"
+    Path("base.yaml").write_text(base.read_text())
+    text = (PARAMS / "sweeps/pubmedqa_tiny.yaml").read_text()
+    text = text.replace("./params/finetune/pubmedqa_recipe_tiny.yaml", "base.yaml")
+    Path("sweep.yaml").write_text(text.replace("  stage: 3\n", stage))
+    assert main(["plan", "sweep.yaml"]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_sweep_and_a_trainer_are_not_mixed_up(capsys: pytest.CaptureFixture[str]) -> None:
+    sweep, trainer = PARAMS / "sweeps/pubmedqa_tiny.yaml", PARAMS / "tiny_s75.yaml"
+    assert run_py(["CPU", "--params", str(sweep)]) == 2
+    assert f"a sweep, where a trainer is expected; `mediswift sweep {sweep}`" in (
+        capsys.readouterr().err
+    )
+    assert main(["sweep", str(trainer)]) == 2
+    assert "a trainer's file, which run.py takes" in capsys.readouterr().err

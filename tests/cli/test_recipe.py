@@ -156,12 +156,29 @@ def test_of_several_processes_the_first_keeps_the_record(files, capsys, monkeypa
     write_json(Path("recipe/pqaa/recipe.json"), {"stages": [{"checkpoint": "run/checkpoint_5"}]})
     with pytest.raises(UserError, match="not labelled yet; start this stage without torchrun"):
         run_alone(stages, 2, train, "CPU")
+    Path("labelled").mkdir()
+    write_json(Path("labelled/labelling.json"), {"kept": 7, "labels": {"yes": 7, "no": 0}})
+    for rank, told in (("1", 0), ("0", 1)):
+        monkeypatch.setenv("RANK", rank)
+        assert run_alone(stages, 2, lambda config, facts: 1, "CPU") == 1
+        assert capsys.readouterr().err.count("all 7 labels are 'yes'") == told
+    monkeypatch.setenv("RANK", "1")
     write_json(Path("recipe/pqaa/recipe.json"), records[0])
     assert run_alone(stages, 1, train, "CPU") == 0
     assert capsys.readouterr().err == ""
     monkeypatch.setenv("RANK", "0")
     assert run_alone(stages, 1, train, "CPU") == 0
     assert "stage 1, pqaa: done before" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["{}", '{"stages": []}', '{"stages": [1]}'])
+def test_a_damaged_record_is_named(files, content):
+    stages = make_stages(load_stages(Path("recipe.yaml")), Path("recipe.yaml"))
+    Path("recipe/pqaa").mkdir(parents=True)
+    Path("recipe/pqaa/recipe.json").write_text(content)
+    for number in (1, 2):
+        with pytest.raises(UserError, match=r"recipe/pqaa/recipe.json: damaged"):
+            run_alone(stages, number, lambda config, facts: 0, "CPU")
 
 
 def test_many_processes_are_refused(files, capsys, monkeypatch):
@@ -236,6 +253,10 @@ def test_labelling_goes_on_after_a_kill_and_can_leave_out_the_uncertain(files, c
     assert mediswift(command) == 0
     assert Path("out/pqau_labels.json").read_bytes() == whole
     assert len(Path("out/answers.jsonl").read_text().splitlines()) == len(answers) == 12
+    Path("out/answers.jsonl").write_text("\n".join([answers[0], '["5", 1', *answers[2:]]) + "\n")
+    assert mediswift(command) == 2
+    assert "out/answers.jsonl:2: damaged" in capsys.readouterr().err
+    Path("out/answers.jsonl").write_text("\n".join(answers) + "\n")
     chosen = sorted(json.loads(line)[2] for line in answers)
     assert mediswift([*command, "--min_confidence", str(chosen[6])]) == 0
     kept = json.loads(Path("out/pqau_labels.json").read_text())
@@ -275,4 +296,4 @@ def test_a_mdl_labels_as_its_folder_does(files):
 def test_a_recipe_is_not_one_trainer(files, capsys):
     assert len(load_stages(Path("recipe.yaml"))) == 3
     assert mediswift(["plan", "recipe.yaml"]) == 0
-    assert "recipe.yaml 3" in capsys.readouterr().out
+    assert " recipe 3" in capsys.readouterr().out

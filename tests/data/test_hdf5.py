@@ -257,7 +257,8 @@ def test_foreign_data_params_are_left_alone(tmp_path: Path) -> None:
     assert open_sequences(tmp_path).params == {}
 
 
-def test_numbers_beyond_32_bits_do_not_wrap_into_range(tmp_path: Path) -> None:
-    write(tmp_path / "a.h5", np.array([1, 2, 2**32 + 3, 4, 5], dtype=np.int64))
+@pytest.mark.parametrize("number", [2**32 + 3, -(2**63)])
+def test_numbers_beyond_32_bits_do_not_wrap_into_range(tmp_path: Path, number: int) -> None:
+    write(tmp_path / "a.h5", np.array([1, 2, number, 4, 5], dtype=np.int64))
     with pytest.raises(UserError, match="no token ids"):
         open_sequences(tmp_path, MSL).read([0])

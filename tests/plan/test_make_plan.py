@@ -124,6 +124,7 @@ def test_the_dataloader_may_set_the_length(config: Make) -> None:
     [
         ({"max_steps": 7}, 100, 7),
         ({"num_steps": 5, "max_steps": 7}, 100, 5),
+        ({"num_steps": 9, "max_steps": 7}, 100, 9),
         ({"num_epochs": 2, "steps_per_epoch": 3}, 100, 6),
         ({"num_epochs": 2, "steps_per_epoch": 9, "grad_accum_steps": 2}, 100, 8),
         ({"num_epochs": 2, "steps_per_epoch": 3, "max_steps": 4}, 100, 4),
@@ -233,3 +234,13 @@ def test_numbers_in_the_comments_are_true(path: Path) -> None:
     written = {int(n.replace(",", "")) for n in re.findall(r"\d[\d,]{5,}\d", comment)}
     assert written
     assert written <= true
+
+
+@pytest.mark.parametrize(
+    ("loop", "steps"), [({"num_epochs": 2}, 50), ({"num_epochs": 2, "steps_per_epoch": 3}, 6)]
+)
+def test_another_batch_size(config: Make, loop: dict[str, int], steps: int) -> None:
+    """Epochs become shorter in steps, unless the file counts them in steps."""
+    result = make_plan(config(loop=loop, schedule_steps=100), batch_size=6)
+    assert (result.batch_size, result.micro_batch_size, result.steps) == (6, 6, steps)
+    assert result.tokens == 6 * 5 * steps

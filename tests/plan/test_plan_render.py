@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from modelzoo_mediswift.plan.plan import make_plan
-from modelzoo_mediswift.plan.render import render_table
+from modelzoo_mediswift.plan.render import amount, render_table
 
 Make = Callable[..., Any]
 
@@ -75,3 +75,13 @@ def test_files_of_one_name_keep_their_paths(config: Make) -> None:
 
 def test_nothing_to_show() -> None:
     assert render_table({}) == ""
+
+
+def test_stages_of_a_recipe_have_short_names(config: Make) -> None:
+    plan = make_plan(config(fit=None))
+    table = render_table({f"a/b.yaml {i}": plan for i in (1, 2)}, width=200)
+    assert table.splitlines()[0].split() == ["b", "1", "b", "2"]
+
+
+def test_a_small_number_is_not_zero() -> None:
+    assert [amount(x) for x in (1234.5, 0.1, 0.0321, 0.0)] == ["1,234.50", "0.10", "0.032", "0.00"]

@@ -256,3 +256,15 @@ def test_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="file: cannot write the report there"):
         write_report(Document("t", "i", ()), tmp_path / "file")
+
+
+def test_labels_of_a_fine_tuning_and_who_gave_them(make_run) -> None:
+    note = {"checkpoint": "runs/pqaa/checkpoint_8", "questions": 40, "kept": 12}
+    data = {"counts": {"labels": {"yes": 12}}, "sources": {"labelling": note}}
+    run = make_run(*whole_run(start(name="pqau", data=data), 300, 8.25, 3.5))
+    page = to_markdown(make_document(read_runs([run]), None))
+    assert "| Labels | yes 12 (all the same) |" in page
+    assert (
+        "| Labelled by | runs/pqaa/checkpoint_8: 12 of 40 questions, confidence 0 at least |"
+        in page
+    )

@@ -48,6 +48,7 @@ def test_other_forms() -> None:
     assert example.source == "It rose in 3 of 4. Controls did not.? Does IL-6 rise?"
     assert example.target == "So: no"
     assert task.parse("so:  MAYBE") == "maybe"
+    assert PubMedQA(target_form="{label}").parse("maybe") == "maybe"
 
 
 @pytest.mark.parametrize(

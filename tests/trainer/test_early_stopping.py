@@ -1,6 +1,9 @@
 from pathlib import Path
 
+import pytest
+
 from modelzoo_mediswift.engine.base import EvalResult
+from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.trainer.early_stopping import FILE, EarlyStopping, best_checkpoint
 
 
@@ -31,6 +34,13 @@ def test_a_run_that_goes_on_forgets_what_came_after_its_checkpoint(tmp_path):
     again = EarlyStopping(tmp_path)
     again.take_up(20)
     assert again.history == [(10, 4.0), (20, 3.0)]
+
+
+@pytest.mark.parametrize("content", ["{}", '{"history": [[1]]}', '{"history": [["a", 1]]}'])
+def test_a_damaged_history_is_named(tmp_path, content):
+    (tmp_path / FILE).write_text(content)
+    with pytest.raises(UserError, match=r"early_stopping\.json: damaged: history"):
+        EarlyStopping(tmp_path).take_up(20)
 
 
 def test_of_several_processes_one_writes_and_speaks(tmp_path, capsys):

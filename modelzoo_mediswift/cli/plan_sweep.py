@@ -1,0 +1,62 @@
+"""What `mediswift plan` says of a sweep: a run with each batch size, and all runs together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from modelzoo_mediswift.config.load import load_stages
+from modelzoo_mediswift.config.sweep import SweepConfig, chosen_stage, load_sweep
+from modelzoo_mediswift.plan.devices import Estimate
+from modelzoo_mediswift.plan.plan import Plan, make_plan
+from modelzoo_mediswift.plan.render import amount, power
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """One sweep's file. Runs that differ in learning rate and seed alone cost the same."""
+
+    path: Path
+    sweep: SweepConfig
+    plans: Mapping[str, Plan]
+    """Of one run, by file and batch size."""
+
+    @property
+    def runs_each(self) -> int:
+        """Runs with each batch size."""
+        return len(self.sweep.learning_rate) * len(self.sweep.seeds)
+
+    def total(self, estimates: Mapping[str, Estimate]) -> str:
+        """One line about the whole grid; at most, as pruning and early stopping end runs."""
+        sizes, rates, seeds = map(
+            len, (self.sweep.batch_size, self.sweep.learning_rate, self.sweep.seeds)
+        )
+        grid = f"{sizes} batch sizes x {rates} learning rates x {seeds} seeds"
+        line = f"{self.path}: {self.runs_each * sizes} runs ({grid})"
+        flops = [plan.flops for plan in self.plans.values()]
+        found = [estimates[name] for name in self.plans]
+        days = [one.days for one in found]
+        if None in flops or None in days:
+            return f"{line}; the file leaves their length open"
+        whole = self.runs_each * sum(one.total for one in flops if one is not None)
+        time = self.runs_each * sum(one for one in days if one is not None)
+        where = f"{found[0].count} x {found[0].device}"
+        return (
+            f"{line}: at most {power(whole)} FLOPs and {amount(time)} days on {where}, without "
+            "the scoring"
+        )
+
+
+def plan_sweep(path: Path) -> SweepPlan:
+    """Raises UserError for mistakes in the sweep's file or in the one that it varies."""
+    sweep = load_sweep(path)
+    config = chosen_stage(sweep, load_stages(Path(sweep.params)))
+    plans = {}
+    for size in sweep.batch_size:
+        plan = make_plan(config, batch_size=size)
+        if plan.steps is not None:  # a sweep has its own schedule
+            warmup = max(1, round(sweep.warmup * plan.steps))
+            plan = replace(plan, warmup_steps=warmup, warmup_share=warmup / plan.steps)
+        plans[f"{path} batch {size}"] = plan
+    return SweepPlan(path, sweep, plans)
