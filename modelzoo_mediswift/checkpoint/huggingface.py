@@ -27,6 +27,7 @@ from torch import Tensor
 
 from modelzoo_mediswift.checkpoint.densify import PROMPT, split_masks
 from modelzoo_mediswift.checkpoint.directory import Checkpoint
+from modelzoo_mediswift.checkpoint.public_names import public, public_yaml
 from modelzoo_mediswift.checkpoint.tensor_file import write_tensors
 from modelzoo_mediswift.config.load import parse_config
 from modelzoo_mediswift.config.model import ModelConfig
@@ -148,9 +149,9 @@ def write_weights(folder: Path, checkpoint: Checkpoint, origin: Path, eos_id: in
     kept = {
         "num_virtual_tokens": model.num_virtual_tokens,
         "step": checkpoint.step,
-        "data": checkpoint.data,
+        "data": public(checkpoint.data),
         "versions": checkpoint.versions,
-        "config": checkpoint.config,
+        "config": public_yaml(checkpoint.config),
     }
     for name, content in (
         (CONFIG_FILE, gpt2_config(model, eos_id)),

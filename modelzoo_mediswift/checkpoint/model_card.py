@@ -9,6 +9,7 @@ from typing import Any
 from modelzoo_mediswift.checkpoint.densify import split_masks
 from modelzoo_mediswift.checkpoint.directory import Checkpoint
 from modelzoo_mediswift.checkpoint.hf_tokenizer import prompt_token
+from modelzoo_mediswift.checkpoint.public_names import public, public_yaml
 from modelzoo_mediswift.config.model import ModelConfig
 from modelzoo_mediswift.report.json_values import integer, number, pick, text
 
@@ -55,6 +56,15 @@ SPENT = {
     "flops_dense": ".4g",
 }
 """Sums of the run record's sessions, and how they are written."""
+ORIGIN = (
+    "device",
+    "seed",
+    "started_from",
+    "started_from_sha256",
+    "masks_sha256",
+    "data_fingerprint",
+)
+"""What the run record says about a run's beginning."""
 
 
 def model_card(
@@ -97,7 +107,8 @@ def model_card(
         parts.append("## Scores\n\nNone of this checkpoint were found beside it.")
     parts.append("## Ethical considerations\n\n" + CARE)
     if checkpoint.config:
-        parts.append(f"## The run's configuration\n\n```yaml\n{checkpoint.config.rstrip()}\n```")
+        config = public_yaml(checkpoint.config).rstrip()
+        parts.append(f"## The run's configuration\n\n```yaml\n{config}\n```")
     return "\n\n".join(parts) + "\n"
 
 
@@ -158,9 +169,9 @@ def _zeros_text(zeros: int, total: int, matrices: int) -> str:
 def _run_facts(record: Mapping[str, Any]) -> dict[str, str]:
     """What a reader of the card asks of a run record; the sums are over all starts."""
     facts = {}
-    for key in ("device", "seed", "started_from", "masks_sha256", "data_fingerprint"):
+    for key in ORIGIN:
         if record.get(key) is not None:
-            facts[key.replace("_", " ")] = str(record[key])
+            facts[key.replace("_", " ")] = str(public(record[key]))
     facts |= {
         key.replace("_", " "): f"{record[key]:,}"
         for key in ("revived_weights", "revived_moved")
@@ -189,17 +200,23 @@ def _data_facts(data: Mapping[str, Any]) -> dict[str, str]:
     by_source = data.get("tokens_by_source")
     if isinstance(by_source, Mapping):
         facts |= {f"tokens of {name}": f"{n:,}" for name, n in by_source.items() if type(n) is int}
-    counts = data.get("counts")
-    if isinstance(counts, Mapping):
-        facts |= {
-            f"count: {name}": f"{value:,}" for name, value in counts.items() if type(value) is int
-        }
-    sources = data.get("sources")
-    if isinstance(sources, Mapping):
-        facts |= {f"source: {name}": str(value) for name, value in sources.items()}
+    for key, kind in (("counts", "count"), ("sources", "source")):
+        found = data.get(key)
+        facts |= _flat(kind, public(found)) if isinstance(found, Mapping) else {}
     if data.get("tokenizer_sha256"):
         facts["SHA-256 of tokenizer.json"] = str(data["tokenizer_sha256"])
     return facts or {"record": "none was kept"}
+
+
+def _flat(name: str, values: Mapping[str, Any]) -> dict[str, str]:
+    """A row for each number and text in nested mappings, under the names that lead to it."""
+    rows: dict[str, str] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            rows |= _flat(f"{name}: {key}", value)
+        elif isinstance(value, str | int | float):
+            rows[f"{name}: {key}"] = f"{value:,}" if type(value) is int else str(value)
+    return rows
 
 
 def _table(facts: Mapping[str, str]) -> str:

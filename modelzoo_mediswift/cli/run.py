@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from modelzoo_mediswift.cerebras.reach import cluster_failures
 from modelzoo_mediswift.cli import csx, recipe
 from modelzoo_mediswift.cli.errors import INTERRUPTED, guarded
-from modelzoo_mediswift.config.load import load_stages
+from modelzoo_mediswift.config.load import Displacing, load_stages
 from modelzoo_mediswift.config.trainer import NEWEST, TrainerConfig
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.help_format import CommandParser
@@ -36,6 +36,12 @@ OVERRIDES = {
     "eval_steps": "trainer.init.loop.eval_steps",
     "checkpoint_path": "trainer.fit.ckpt_path",
     "logging": "trainer.init.logging.log_level",
+}
+# Flag -> the file's keys beside which its key would be refused or of no effect.
+DISPLACED = {
+    "num_steps": ("num_epochs",),
+    "num_epochs": ("num_steps",),
+    "max_steps": ("num_steps",),
 }
 
 
@@ -75,8 +81,10 @@ def make_parser() -> argparse.ArgumentParser:
     )
     steps = "number of optimizer steps"
     parser.add_argument("--max_steps", type=int, help=f"{steps}, counted over resumed runs")
-    parser.add_argument("--num_steps", type=int, help=f"{steps} of this run")
-    parser.add_argument("--num_epochs", type=int, help="passes over the training data")
+    parser.add_argument("--num_steps", type=int, help=f"{steps} of this run; replaces num_epochs")
+    parser.add_argument(
+        "--num_epochs", type=int, help="passes over the training data; replaces num_steps"
+    )
     parser.add_argument("--eval_steps", type=int, help="batches per evaluation")
     parser.add_argument(
         "--logging",
@@ -195,6 +203,10 @@ def _overrides(arguments: argparse.Namespace) -> dict[str, object]:
         for flag, key in OVERRIDES.items()
         if getattr(arguments, flag) is not None
     }
+    for flag, keys in DISPLACED.items():
+        if (name := OVERRIDES[flag]) in overrides:
+            others = tuple(key for key in keys if OVERRIDES[key] not in overrides)
+            overrides[name] = Displacing(overrides[name], others, _say)
     if arguments.mode.startswith("eval"):
         overrides.pop("trainer.fit.ckpt_path", None)  # names what to evaluate, not where to start
     if arguments.disable_strict_checkpoint_loading:

@@ -1,7 +1,8 @@
 """From a YAML file to a checked ``TrainerConfig``; every mistake with its file and line."""
 
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -17,6 +18,16 @@ _V1_KEYS = frozenset({"runconfig", "train_input", "eval_input", "model", "optimi
 
 class InFront(list[object]):
     """A list that an override puts before the file's own instead of replacing it."""
+
+
+@dataclass(frozen=True)
+class Displacing:
+    """An override that leaves no place for other keys beside its own."""
+
+    value: object
+    keys: tuple[str, ...]
+    say: Callable[[str], None]
+    """Is told of each value of the file that goes."""
 
 
 def load_config(path: Path, overrides: Mapping[str, object] | None = None) -> TrainerConfig:
@@ -173,6 +184,11 @@ def _override(data: dict[str, object], dotted: str, value: object) -> None:
             above = ".".join(parents[:depth])
             raise UserError(f"cannot set {dotted}: {above} is {show(child)}, not a mapping")
         node = child
+    if isinstance(value, Displacing):
+        for key in value.keys:
+            if (gone := node.pop(key, None)) is not None:
+                value.say(f"--{last} {value.value} replaces {key} {show(gone)} of the file")
+        value = value.value
     if isinstance(value, InFront) and node.get(last) is not None:
         own = node[last]
         value = [*value, *(own if isinstance(own, list) else [own])]

@@ -171,7 +171,9 @@ def _steps(init: Init) -> int | None:
 def _limit(init: Init) -> int | None:
     """Steps that the loop allows, as far as it says."""
     loop = init.loop
-    limits = [limit for limit in (loop.num_steps, loop.max_steps) if limit is not None]
+    if loop.num_steps is not None:
+        return loop.num_steps
+    limits = [] if loop.max_steps is None else [loop.max_steps]
     if loop.num_epochs is not None and loop.steps_per_epoch is not None:
         limits.append(loop.num_epochs * (loop.steps_per_epoch // loop.grad_accum_steps))
     return min(limits, default=None)

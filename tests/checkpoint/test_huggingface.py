@@ -310,3 +310,36 @@ def test_the_card_says_where_the_prompt_stands(tmp_path):
     card = (tmp_path / "hf" / "README.md").read_text()
     assert "before the source" in card
     assert "<|prompt_3|> SOURCE" in card
+
+
+def test_no_exported_file_tells_where_things_lie_here(tmp_path):
+    path, tokenizer, _ = saved(tmp_path, N_VIRTUAL)
+    checkpoint = load_checkpoint(path)
+    start = tmp_path / "sparse" / "checkpoint_9"
+    checkpoint.config += (
+        f"    model_dir: {path.parent}\n"
+        "    optimizer: {AdamW: {betas: [0.9, 0.95], lr: 0.1, weight_decay: 0.1}}\n"
+        "  fit:\n"
+        f"    ckpt_path: {start}\n"
+        "    train_dataloader: {data_processor: GptHDF5MapDataProcessor, batch_size: 2,"
+        f" data_dir: [{tmp_path / 'pqau' / 'train'}]}}\n"
+    )
+    parse_config(checkpoint.config, "x")
+    checkpoint.data["sources"] = {"task": "pubmedqa", "labelling": {"checkpoint": str(start)}}
+    checkpoint.data["counts"] = {"truncated": 0, "labels": {"yes": 1234}}
+    save_checkpoint(checkpoint, path.parent)
+    record = {"started_from": str(start), "started_from_sha256": "cd" * 32, "command": [str(path)]}
+    (path.parent / "run_record.json").write_text(json.dumps(record))
+    out = tmp_path / "hf"
+    assert main(["export", str(path), str(out), "--tokenizer", str(tokenizer)]) == 0
+    told = {file.name: file.read_bytes() for file in out.iterdir()}
+    assert [name for name, content in told.items() if str(tmp_path).encode() in content] == []
+    for row in (
+        "| started from | sparse/checkpoint_9 |",
+        f"| started from sha256 | {'cd' * 32} |",
+        "| source: labelling: checkpoint | sparse/checkpoint_9 |",
+        "| count: labels: yes | 1,234 |",
+        "    - pqau/train\n",
+    ):
+        assert row in told["README.md"].decode()
+    assert main(["import", str(out), "-o", str(tmp_path / "imported")]) == 0

@@ -124,6 +124,7 @@ def test_the_dataloader_may_set_the_length(config: Make) -> None:
     [
         ({"max_steps": 7}, 100, 7),
         ({"num_steps": 5, "max_steps": 7}, 100, 5),
+        ({"num_steps": 9, "max_steps": 7}, 100, 9),
         ({"num_epochs": 2, "steps_per_epoch": 3}, 100, 6),
         ({"num_epochs": 2, "steps_per_epoch": 9, "grad_accum_steps": 2}, 100, 8),
         ({"num_epochs": 2, "steps_per_epoch": 3, "max_steps": 4}, 100, 4),
