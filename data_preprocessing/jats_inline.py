@@ -50,6 +50,13 @@ class InlineWriter(ABC):
         if text and (text := clean(text)):
             self.lines.append(text)
 
+    def formula_line(self, formula: Any) -> None:
+        """Write a formula that stands between paragraphs as a line."""
+        pieces: list[str] = []
+        self._formula(formula, pieces)
+        if text := clean("".join(pieces)):
+            self.lines.append(text)
+
     def _inline(self, element: Any, pieces: list[str]) -> None:
         if text := element.text:
             pieces.append(text)
@@ -148,13 +155,16 @@ class InlineWriter(ABC):
         text = tex_text("".join(tex.itertext())) if tex is not None else ""
         if not text:
             math = next((e for e in formula.iter() if local_name(e) == "math"), None)
-            text = math_text(math) if math is not None else ""
+            before = pieces[-1] if pieces else ""
+            text = math_text(math, before, formula.tail or "") if math is not None else ""
         if not text:
             plain: list[str] = []
             for child in formula.iterchildren("label"):
                 formula.remove(child)
             self._inline_plain(formula, plain)
             text = collapse("".join(plain)) or FORMULA_MARKER
+        if pieces and pieces[-1].endswith((",", ";")):
+            pieces.append(" ")
         pieces.append(text)
         if display:
             pieces.append(" ")

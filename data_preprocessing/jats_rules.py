@@ -116,6 +116,8 @@ _CONTAINERS = frozenset(
 FORMULAS = frozenset(
     ("alternatives", "chem-struct", "disp-formula", "inline-formula", "math", "tex-math")
 )
+DISPLAYED = frozenset(("disp-formula", "{http://www.w3.org/1998/Math/MathML}math"))
+"""Formulas that stand between paragraphs."""
 STYLES = frozenset(("bold", "italic", "underline", "sc"))
 
 # How an element is written: the names of the writer's methods.

@@ -17,6 +17,7 @@ from data_preprocessing import jats_rules as rules
 from data_preprocessing.inline_text import collapse, first_child
 from data_preprocessing.jats_inline import InlineWriter, clean
 from data_preprocessing.jats_rules import JatsOptions, rules_for
+from data_preprocessing.notices import without_notice
 
 KEPT = "kept"
 # Kept too, but only because an option asks for it.
@@ -26,6 +27,7 @@ KEPT_SUB_ARTICLE = "kept.sub_articles"
 ALL_KEPT = (KEPT, KEPT_CAPTION, KEPT_TABLE, KEPT_SUB_ARTICLE)
 EMPTY = "empty"
 NOTHING_LEFT = "nothing_left"  # a paragraph that held only things which another rule left out
+NOTICE = "copyright_notice"
 
 CELLS = " | "
 """Between the cells of a table's row."""
@@ -73,6 +75,7 @@ class _Writer(InlineWriter):
         self.ledger: Counter[str] = Counter()
         self._options = options
         self._place = KEPT  # what a paragraph that is kept counts as
+        self._in_abstract = False
         self._kept = 0
 
     # -- articles --------------------------------------------------------------------------------
@@ -104,7 +107,9 @@ class _Writer(InlineWriter):
                 if rule := rules.ABSTRACT_RULES.get(kind):
                     self.leave_out(part, rule)
                 else:
+                    self._in_abstract = True
                     self.block(part)
+                    self._in_abstract = False
             elif part.tag == "trans-abstract":
                 self.leave_out(part, "abstract_translated")
         seen = self.ledger.total() - before
@@ -139,10 +144,12 @@ class _Writer(InlineWriter):
     def block(self, element: Any) -> None:
         """Write an element that stands on lines of its own."""
         kind = self.rules.blocks.get(element.tag)
-        if kind is None:
-            self.line(element)
-        else:
+        if kind is not None:
             _WRITE[kind](self, element)
+        elif element.tag in rules.DISPLAYED:
+            self.formula_line(element)
+        else:
+            self.line(element)
 
     def leave_out(self, element: Any, rule: str) -> None:
         """Account for the paragraphs of an element that is not written."""
@@ -159,6 +166,12 @@ class _Writer(InlineWriter):
     def _paragraph(self, element: Any) -> None:
         before = len(self.lines)
         self.line(element)
+        if self._in_abstract and len(self.lines) > before:
+            text = without_notice(self.lines.pop())
+            if not text:
+                self.ledger[NOTICE] += 1
+                return
+            self.lines.append(text)
         if len(self.lines) > before:
             self.ledger[self._place] += 1
             self._kept += 1

@@ -8,6 +8,7 @@ from lxml import etree
 
 from data_preprocessing.formulas import math_text
 from data_preprocessing.inline_text import collapse, local_name, superscript
+from data_preprocessing.notices import without_notice
 
 _TRUNCATED = re.compile(r"\s*\(\s*ABSTRACT TRUNCATED(?: AT \d+ WORDS)?\s*\)\s*$", re.IGNORECASE)
 # What NLM writes where a title is missing.
@@ -19,7 +20,9 @@ def abstract_text(abstract: Any, counts: Counter[str]) -> str:
     paragraphs = []
     labelled = False
     for part in _abstract_parts(abstract, counts):
-        text = _plain_text(part)
+        said = _plain_text(part)
+        text = without_notice(said)
+        counts["copyright_notice"] += text is not said
         if not text:
             continue
         label = collapse(part.get("Label") or "").rstrip(":").rstrip()
@@ -76,7 +79,7 @@ def _gather(element: Any, pieces: list[str]) -> None:
     for child in element:
         name = local_name(child)
         if name == "math":
-            pieces.append(math_text(child))
+            pieces.append(math_text(child, pieces[-1], child.tail or ""))
         elif name == "sup":
             inner: list[str] = []
             _gather(child, inner)

@@ -48,7 +48,7 @@ def read_pubmed(path: Path, log: ReadLog | None = None) -> Iterator[Record | Del
     """Stream the citations and deletions of a PubMed XML file (plain or gzip) in file order.
 
     `log` collects counts (`records`, `deletions`, `damaged_record`, `no_pmid` and, for
-    information, `structured_abstract`, `truncated_abstract`, `other_abstract_unused` ...).
+    information, `structured_abstract`, `truncated_abstract`, `copyright_notice` ...).
 
     Raises:
         UserError: after the last readable record, if the file is truncated or damaged; at once,

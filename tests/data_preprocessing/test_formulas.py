@@ -41,6 +41,19 @@ MATHML = {
     "<mtable><mtr><mtd><mi>a</mi></mtd><mtd><mi>b</mi></mtd></mtr></mtable>": "a b",
     "<semantics><mi>x</mi><annotation>\\alpha</annotation></semantics>": "x",
     "\n  <mi>\n x </mi>\n  <mo> = </mo>\n": "x=",
+    # Blanks as tokens of their own, some of which a file has lost.
+    "<mtext>test</mtext><mi>\u2009\u2009</mi><mtext>food</mtext>": "test food",
+    "<mi>Number</mi><mo>\u2003</mo><mi>of</mi><mo>\u2003</mo><mi>Tests</mi>": "Number of Tests",
+    "<mi>r</mi><mi>a</mi><mi>w</mi><mi>\n</mi><mi>t</mi><mi>i</mi>": "raw ti",
+    "<mi>Case</mi><mtext/><mi>total</mi>": "Case total",
+    "<mn>5</mn><mtext>\xa0\xa0kg</mtext>": "5 kg",
+    "<msubsup><mrow/><mn>3</mn><mo>-</mo></msubsup>": "3^(-)",
+    "<mi>HCO</mi><msub><mi/><mn>3</mn></msub>": "HCO3",
+    "<mi>f</mi><mo>\u2061</mo><mi>x</mi>": "fx",
+    "<msubsup><mi>η</mi><mrow><mi>p</mi><mspace/></mrow><mn>2</mn></msubsup>": "ηp^2",
+    # A base of one letter is no word, whatever its index is.
+    "<mtext>ICE</mtext><msub><mi>R</mi><mi>AP</mi></msub>": "ICERAP",
+    "<mtext>Net</mtext><msub><mi>rate</mi><mi>i</mi></msub>": "Net ratei",
 }
 
 
@@ -48,3 +61,22 @@ MATHML = {
 @pytest.mark.parametrize("namespace", ["", ' xmlns="http://www.w3.org/1998/Math/MathML"'])
 def test_mathml(markup: str, text: str, namespace: str) -> None:
     assert math_text(etree.fromstring(f"<math{namespace}>{markup}</math>")) == text
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "text"),
+    [
+        ("of", "in", " x "),
+        ("(", ")", "x"),
+        ("of", ".", " x"),
+        ("", " in", "x "),
+        ("of ", "", " x"),
+    ],
+)
+def test_a_blank_at_the_ends_counts_between_words(before: str, after: str, text: str) -> None:
+    math = etree.fromstring("<math><mspace/><mi>x</mi><mtext> </mtext></math>")
+    assert math_text(math, before, after) == text
+
+
+def test_only_blanks_are_no_formula() -> None:
+    assert math_text(etree.fromstring("<math><mspace/><mtext/></math>"), "of", "in") == ""

@@ -178,6 +178,28 @@ def test_formulas(formula: str, text: str) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("formula", "text"),
+    [
+        ("<label>(1)</label><mml:math><mml:mi>x</mml:mi></mml:math>", "x"),
+        ("<label>(1)</label><graphic xlink:href='f.gif'/>", "[formula]"),
+        ("<tex-math>x^2</tex-math><label>(1)</label>", "$x^2$"),
+    ],
+)
+def test_a_formula_between_paragraphs_is_a_line(formula: str, text: str) -> None:
+    markup = f"<p>The model is:</p><disp-formula>{formula}</disp-formula><p>where</p>"
+    assert lines(markup) == ["The model is:", text, "where"]
+
+
+def test_blanks_around_formulas() -> None:
+    eta = "<inline-formula><mml:math><mml:mi>η</mml:mi><mml:mspace/></mml:math></inline-formula>"
+    assert lines(f"<p>0.04, {eta}= 0.1, {eta}, ({eta}) and {eta}.</p>") == [
+        "0.04, η = 0.1, η, (η) and η."
+    ]
+    tex = "<inline-formula><tex-math>x</tex-math></inline-formula>"
+    assert lines(f"<p>P = 0.03,{tex} = 0.2; V{tex}O2</p>") == ["P = 0.03, $x$ = 0.2; V$x$O2"]
+
+
 def test_formula_without_wrapper() -> None:
     assert lines("<p>a <mml:math><mml:mi>x</mml:mi></mml:math> b</p>") == ["a x b"]
 
