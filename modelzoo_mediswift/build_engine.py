@@ -80,8 +80,10 @@ def training_engine(
         update,
         autocast=autocast,
         micro_batch_size=choose_micro_batch(config, length, device, processes, compiled=compiled),
-        # Several processes would have to halve together; a CPU continues to the same bits.
-        guessed=chosen and device.type == "cuda" and not processes.many,
+        # A CPU continues to the same bits. Of a shared model no process computes anything alone.
+        guessed=chosen
+        and device.type == "cuda"
+        and not (processes.many and init.backend.shard_parameters),
         chosen_of=Share(0, processes.count).each(batch_size) if chosen else None,
         module=module,
         processes=processes,

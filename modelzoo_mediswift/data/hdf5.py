@@ -46,6 +46,10 @@ class SequenceFile:
         return self.shape[0]
 
 
+class LengthNeeded(UserError):
+    """A corpus does not say how long its sequences are to be; who opens it must."""
+
+
 class SequenceSource:
     """Sequences of one or more folders, by index; opened on first read, safe to fork and pickle."""
 
@@ -248,7 +252,7 @@ def _inspect(path: Path) -> SequenceFile:
             if not isinstance(data, h5py.Dataset):
                 raise UserError(f"{path}: no dataset named {DATASET!r} in it")
             _load_filters(path, data)
-            file = _header(path, handle, data)
+            file = _header(path, data)
             n_examples = handle.attrs.get("n_examples")
     except OSError as error:
         raise UserError(
@@ -281,10 +285,8 @@ def _load_filters(path: Path, data: h5py.Dataset) -> None:
                 raise missing_package(what, "hdf5plugin", "lz4") from None
 
 
-def _header(path: Path, handle: h5py.File, data: h5py.Dataset) -> SequenceFile:
-    offset = data.id.get_offset()
-    if offset is not None and handle.userblock_size:
-        offset = None  # then the offset's origin is not the file's first byte
+def _header(path: Path, data: h5py.Dataset) -> SequenceFile:
+    offset = data.id.get_offset()  # from the file's first byte, before any user block
     if offset is not None and offset + data.nbytes > path.stat().st_size:
         raise UserError(f"{path}: truncated, {data.nbytes} bytes of data were expected")
     return SequenceFile(path, tuple(int(n) for n in data.shape), data.dtype.str, offset)
@@ -295,7 +297,7 @@ def _sequence_length(first: SequenceFile, asked: int | None) -> int:
         raise UserError(f"max_sequence_length: expected a positive number, got {asked}")
     if len(first.shape) == 1:
         if asked is None:
-            raise UserError(
+            raise LengthNeeded(
                 f"{first.path}: corpus layout, which needs max_sequence_length to be set"
             )
         return asked

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import torch
 
+from modelzoo_mediswift.engine.processes import ALONE, Processes
 from modelzoo_mediswift.errors import UserError
 
 # What PyTorch's allocator on the CPU says; it has no exception of its own.
@@ -30,29 +31,31 @@ def named_out_of_memory(device: torch.device, micro_batch_size: int | None) -> I
     try:
         yield
     except torch.cuda.OutOfMemoryError as error:
-        raise OutOfMemory(_advice(str(device), micro_batch_size)) from error
+        raise out_of_memory(str(device), micro_batch_size) from error
     except RuntimeError as error:
         if _ON_CPU not in str(error):
             raise
-        raise OutOfMemory(_advice("the CPU", micro_batch_size)) from error
+        raise out_of_memory("the CPU", micro_batch_size) from error
 
 
-def halved(micro_batch_size: int, device: torch.device) -> int:
+def halved(micro_batch_size: int, device: torch.device, processes: Processes = ALONE) -> int:
     """Half of a guessed size, with what the old one left behind cleared away."""
     # PyTorch would make programs for any size, which are slower, once it has seen two.
     torch.compiler.reset()
     if device.type == "cuda":
         torch.cuda.empty_cache()
     half = micro_batch_size // 2
-    print(
-        f"{device} ran out of memory with {micro_batch_size} sequences at a time; going on with "
-        f"{half} ({how_to_set(half)} saves the next run this)",
-        file=sys.stderr,
-    )
+    where = "a process" if processes.many else str(device)
+    if processes.first:
+        print(
+            f"{where} ran out of memory with {micro_batch_size} sequences at a time; going on "
+            f"with {half} ({how_to_set(half)} saves the next run this)",
+            file=sys.stderr,
+        )
     return half
 
 
-def _advice(where: str, micro_batch_size: int | None) -> str:
+def out_of_memory(where: str, micro_batch_size: int | None) -> OutOfMemory:
     if micro_batch_size == 1:
         now = "one sequence"
         remedy = "shorter sequences or a smaller model need less, and of several processes each "
@@ -61,7 +64,7 @@ def _advice(where: str, micro_batch_size: int | None) -> str:
         now = "the whole batch" if micro_batch_size is None else f"{micro_batch_size} sequences"
         smaller = "N" if micro_batch_size is None else micro_batch_size // 2
         remedy = f"set {how_to_set(smaller)}, or less: the losses stay"
-    return (
+    return OutOfMemory(
         f"{where} ran out of memory with {now} at a time; {remedy} (`mediswift plan` says what a "
         "step needs); checkpoints are unharmed"
     )

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,8 @@ from modelzoo_mediswift.engine.out_of_memory import OutOfMemory, halved, named_o
 from modelzoo_mediswift.engine.parallel import accumulating, all_laid_out_as, distribute, whole
 from modelzoo_mediswift.engine.pieces import pieces_as_saved, pieces_to_save
 from modelzoo_mediswift.engine.processes import ALONE, Processes
+from modelzoo_mediswift.engine.random_state import load_random_state, random_state
+from modelzoo_mediswift.engine.rehearsal import Rehearsal
 from modelzoo_mediswift.engine.sparse_layers import SparseLayers
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.model.gpt3 import GPT3
@@ -72,8 +75,9 @@ class TorchEngine:
         """`module` is what `parallel.distribute` made of the model; None: the model alone. `fp8`
         is the recipe that `use_fp8` was called with, to be told in the description.
 
-        A `micro_batch_size` that is `guessed` is halved where training runs out of memory. One that
-        memory chose, of a batch of `chosen_of` sequences, is kept by runs that continue.
+        A `micro_batch_size` that is `guessed` is halved where training runs out of memory, by all
+        processes where one does, for which each must hold all parameters. One that memory chose,
+        of a batch of `chosen_of` sequences, is kept by runs that continue.
         """
         self.model = model
         self.module = distribute(model, device) if module is None else module
@@ -83,6 +87,7 @@ class TorchEngine:
         self.autocast = autocast
         self.micro_batch_size = micro_batch_size
         self.guessed = guessed
+        self.rehearsal = Rehearsal(processes, device)
         self.chosen_of = chosen_of
         self.sparse_layers = sparse_layers
         self.fp8 = fp8
@@ -103,12 +108,14 @@ class TorchEngine:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=self.autocast)
 
-    def _pieces(self, batch: Batch) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+    def _pieces(
+        self, batch: Batch, size: int | None = None
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
         """Micro-batches on the device: ids, targets, flat positions of the targets (None: all).
 
         What is computed from the loss mask is computed on the host, before the copy.
         """
-        size = self.micro_batch_size or len(batch.input_ids)
+        size = size or self.micro_batch_size or len(batch.input_ids)
         for ids, labels, mask in zip(
             batch.input_ids.split(size),
             batch.labels.split(size),
@@ -197,17 +204,34 @@ class TorchEngine:
         """`_gradients` of the next batches, in micro-batches that fit if their size was guessed."""
         assert self.update is not None
         taken = [next(batches) for _ in range(self.update.grad_accum_steps)]
+        if self.guessed and self.processes.many and self.micro_batch_size is not None:
+            self.micro_batch_size = self.rehearsal.fitting(
+                self.micro_batch_size, taken, self._rehearse
+            )
         while True:
             size = self.micro_batch_size
             try:
                 with named_out_of_memory(self.device, size):
                     return self._gradients(taken, step)
             except OutOfMemory:
-                if not self.guessed or size is None or size == 1:
+                if not self.guessed or self.processes.many or size is None or size == 1:
                     raise
             # Only here the memory that the traceback held is free.
             self.update.optimizer.zero_grad()
             self.micro_batch_size = halved(size, self.device)
+
+    def _rehearse(self, batches: Iterable[Batch], size: int) -> None:
+        """Gradients of two micro-batches, the second beside those of the first, not averaged."""
+        assert self.update is not None
+        pieces = (piece for batch in batches for piece in self._pieces(batch, size))
+        try:
+            for ids, targets, positions in islice(pieces, 2):
+                with accumulating(self.module, last=False):
+                    with self._autocast():
+                        loss, _ = self.module(ids, targets, positions)
+                    loss.backward()
+        finally:
+            self.update.optimizer.zero_grad()
 
     def _gradients(self, batches: Iterable[Batch], step: int) -> tuple[Tensor, Tensor, int, int]:
         """Accumulate one step's gradients, masked and clipped: loss, norm, tokens, position.
@@ -272,7 +296,7 @@ class TorchEngine:
         return EvalResult(loss_sum.item() / n_tokens, right.item() / n_tokens, n_tokens)
 
     def state(self) -> EngineState:
-        rng = self._random_state()
+        rng = random_state(self.device, self.processes)
         sparsity = self.update.sparsity if self.update else None
         if sparsity is not None and sparsity.seed is not None:
             rng["sparsity_seed"] = torch.tensor(sparsity.seed)
@@ -306,29 +330,10 @@ class TorchEngine:
                 raise UserError(f"the checkpoint has no optimizer state {error}") from error
             if self.update.sparsity is not None and "sparsity_seed" in state.rng:
                 self.update.sparsity.seed = int(state.rng["sparsity_seed"])
-        self._load_random_state(state.rng)
+        load_random_state(state.rng, self.device, self.processes)
         self.micro_batch_size = pieces_as_saved(
             state.rng, self.micro_batch_size, self.chosen_of, speaks=self.processes.first
         )
-
-    def _random_state(self) -> dict[str, Tensor]:
-        """Each process's generators; the first one's without a number."""
-        own = {"cpu": torch.get_rng_state()}
-        if self.device.type == "cuda":
-            own["cuda"] = torch.cuda.get_rng_state(self.device)
-        return {
-            key if rank == 0 else f"{key}.{rank}": tensor
-            for key, value in own.items()
-            for rank, tensor in enumerate(self.processes.gather(value))
-        }
-
-    def _load_random_state(self, rng: Mapping[str, Tensor]) -> None:
-        """A process that the saved run did not have keeps the generator that it started with."""
-        suffix = "" if self.processes.first else f".{self.processes.rank}"
-        if f"cpu{suffix}" in rng:
-            torch.set_rng_state(rng[f"cpu{suffix}"])
-        if f"cuda{suffix}" in rng and self.device.type == "cuda":
-            torch.cuda.set_rng_state(rng[f"cuda{suffix}"], self.device)
 
 
 def _on_host(

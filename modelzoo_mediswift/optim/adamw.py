@@ -78,6 +78,7 @@ class AdamW:
         return self.moments[parameter]
 
     def zero_grad(self) -> None:
+        """Let go of the gradients, and their memory."""
         for parameter in self.parameters:
             parameter.grad = None
 

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from modelzoo_mediswift.checkpoint.directory import load_checkpoint
+
 pytestmark = pytest.mark.slow  # torchrun and two processes import PyTorch each time
 PROGRAM = Path(__file__).parent / "launched_run.py"
 # torch 2.4's torchrun shares no store with its processes: there each says what it knows.
@@ -15,8 +17,8 @@ TOGETHER = not torch.__version__.startswith("2.4.")
 def launch(run_files, torchrun):
     """Exit code of a run of two processes, and what all of them print."""
 
-    def start(what: str) -> tuple[int, str]:
-        done = torchrun(2, PROGRAM, what, "CPU", "-p", "sparse.yaml")
+    def start(what: str, *flags: str) -> tuple[int, str]:
+        done = torchrun(2, PROGRAM, what, "CPU", "-p", "sparse.yaml", *flags)
         return done.returncode, done.stdout + done.stderr
 
     return start
@@ -70,3 +72,30 @@ def test_nobody_leaves_before_all_is_saved(launch, what, step):
     (line,) = said(text)
     assert line.startswith(f"interrupted after step {step};")
     assert [p.name for p in Path("run").glob("*checkpoint*")] == [f"checkpoint_{step}"], text
+
+
+def test_where_one_runs_out_of_memory_all_take_fewer_sequences(launch):
+    """The losses are those of the smaller micro-batch: what was tried left no trace."""
+    text = Path("sparse.yaml").read_text()
+    code, printed = launch("guess", "--max_steps", "3")
+    assert code == 0, printed
+    lines = [line for line in printed.splitlines() if "ran out of memory" in line]
+    (line,) = lines
+    assert line.startswith(
+        "a process ran out of memory with 2 sequences at a time; going on with 1"
+    )
+    told = "    callbacks: [ScopedTrainFlags: {csx.performance.micro_batch_size: 1}]\n  fit:"
+    Path("sparse.yaml").write_text(text.replace("  fit:", told))
+    assert launch("nothing", "--max_steps", "3", "--model_dir", "told")[0] == 0
+    found, expected = (load_checkpoint(Path(f"{run}/checkpoint_3")) for run in ("run", "told"))
+    assert all(torch.equal(tensor, found.model[name]) for name, tensor in expected.model.items())
+    assert torch.equal(found.training["rng.cpu.1"], expected.training["rng.cpu.1"])
+
+
+def test_where_not_one_sequence_fits_all_end(launch):
+    code, text = launch("hopeless")
+    assert code == 1
+    lines = said(text)
+    assert len(lines) == (1 if TOGETHER else 2), text
+    assert lines[0].startswith("error: a process ran out of memory with one sequence at a time; ")
+    assert "shard_parameters" in lines[0]

@@ -81,6 +81,24 @@ def test_corpus_drops_only_what_cannot_be_a_sequence(tmp_path: Path, tokens: int
     assert last[2, -1] == len(source) * MSL
 
 
+@pytest.mark.parametrize("cut", range(1, 13))
+def test_corpus_windows_do_not_depend_on_where_files_end(tmp_path: Path, cut: int) -> None:
+    tokens = np.arange(13, dtype=np.uint16)
+    write(tmp_path / "a.h5", tokens[:cut])
+    write(tmp_path / "b.h5", tokens[cut:])
+    found = open_sequences(tmp_path, MSL).read([0, 1, 2])
+    assert found[:, 0].ravel().tolist() == list(range(12))
+    assert found[:, 2].ravel().tolist() == list(range(1, 13))
+
+
+def test_a_user_block_before_the_data_is_passed_over(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w", userblock_size=512) as file:
+        file["data"] = samples(2)
+    source = open_sequences(tmp_path)
+    assert source.files[0].offset is not None
+    assert source.read([0, 1]).tolist() == samples(2).tolist()
+
+
 def test_several_folders_are_one_source(tmp_path: Path) -> None:
     write(tmp_path / "x/a.h5", samples(2))
     write(tmp_path / "y/a.h5", samples(1, first=2))
@@ -103,9 +121,17 @@ def test_pickles_and_forks_after_it_was_opened(tmp_path: Path, options: dict) ->
     source = open_sequences(tmp_path)
     assert _first_token(source) == 10
     assert _first_token(pickle.loads(pickle.dumps(source))) == 10
-    with multiprocessing.get_context("fork").Pool(2) as pool:
-        assert pool.map(_first_token, [source] * 2) == [10, 10]
-    assert _first_token(source) == 10
+    fork = multiprocessing.get_context("fork")
+    found, handle = fork.SimpleQueue(), source._data(0)
+
+    def child() -> None:  # inherits the source as it is, with its open file
+        found.put((_first_token(source), source._data(0) is handle))
+
+    process = fork.Process(target=child)
+    process.start()
+    process.join()
+    assert found.get() == (10, False)
+    assert source._data(0) is handle
 
 
 def test_one_file_alone(tmp_path: Path) -> None:

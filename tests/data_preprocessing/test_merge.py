@@ -115,6 +115,12 @@ def test_deletions_reach_back_but_not_forward(tmp_path: Path) -> None:
     assert counts["deletions"] == 4
 
 
+def test_what_follows_its_deletion_in_the_same_file_stays(tmp_path: Path) -> None:
+    kept, counts = merge(tmp_path, [cited(1), cited(2), ("delete", 2), cited(2, "again"), cited(3)])
+    assert [(r.pmid, r.text) for r in kept] == [(1, "text"), (2, "again"), (3, "text")]
+    assert counts["dropped"] == {"deleted": 1}
+
+
 def test_abstract_and_full_text_of_one_article_are_both_kept(tmp_path: Path) -> None:
     kept, counts = merge(
         tmp_path, [cited(1, pmcid=5)], [full(5, pmid=1), full(1), full(5, 1, "new")]

@@ -45,14 +45,20 @@ def run(run_files, torchrun):
     return start
 
 
-def losses(model_dir: str) -> dict[tuple[str, int], float]:
+def logged(model_dir: str, key: str) -> dict[tuple[str, int], float]:
     lines = (Path(model_dir) / "log.jsonl").read_text().splitlines()
     events = [json.loads(line) for line in lines]
-    return {(e["event"], e["step"]): e["loss"] for e in events if "loss" in e}
+    return {(e["event"], e["step"]): e[key] for e in events if key in e}
+
+
+def losses(model_dir: str) -> dict[tuple[str, int], float]:
+    return logged(model_dir, "loss")
 
 
 def assert_same_run(one: str, other: str, step: int = 20) -> None:
     assert losses(one) == pytest.approx(losses(other), rel=1e-5)
+    # Adam's steps do not tell how large the gradients were.
+    assert logged(one, "grad_norm") == pytest.approx(logged(other, "grad_norm"), rel=1e-3)
     a, b = (load_checkpoint(Path(d) / f"checkpoint_{step}") for d in (one, other))
     assert a.loader == b.loader
     assert a.model.keys() == b.model.keys()

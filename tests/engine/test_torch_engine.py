@@ -12,7 +12,7 @@ from modelzoo_mediswift.engine.torch_engine import TorchEngine, Update
 from modelzoo_mediswift.model.gpt3 import GPT3
 from modelzoo_mediswift.model.loss import LossModule
 from modelzoo_mediswift.optim.adamw import AdamW
-from modelzoo_mediswift.optim.schedules import ConstantLR
+from modelzoo_mediswift.optim.schedules import ConstantLR, LinearLR
 from modelzoo_mediswift.sparsity.filters import SparsityRule
 from modelzoo_mediswift.sparsity.masking import Masking
 from modelzoo_mediswift.sparsity.schedules import Every
@@ -80,6 +80,23 @@ def test_loss_falls_and_masked_weights_stay_zero():
     assert losses[-1] < 1.0
     for parameter in engine.update.sparsity.parameters:
         assert torch.count_nonzero(parameter.weight[~parameter.mask]) == 0
+
+
+def test_the_first_step_has_the_schedules_first_rate():
+    engine = make_engine()
+    engine.update = replace(engine.update, schedule=LinearLR(0.0, 1e-2, 2))
+    before = [p.detach().clone() for p in engine.model.parameters()]
+    rates, moved = [], []
+
+    def on_step(result) -> bool:
+        rates.append(result.learning_rate)
+        pairs = zip(before, engine.model.parameters(), strict=True)
+        moved.append(not all(torch.equal(a, b) for a, b in pairs))
+        return True
+
+    engine.train([batch(1)] * 3, 0, 3, 1, on_step)
+    assert rates == [0.0, 5e-3, 1e-2]
+    assert moved == [False, True, True]
 
 
 def test_the_reported_norm_is_of_masked_gradients_before_clipping():

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from modelzoo_mediswift.model import attention
+from modelzoo_mediswift.model import attention, gpt3
 from modelzoo_mediswift.model.attention import causal_attention, is_faster
 
 SIZES = ("query", "key", "value", "gradient")
@@ -54,3 +54,23 @@ def test_it_is_for_bf16_on_a_cpu(monkeypatch):
     assert not is_faster(torch.empty(1, dtype=torch.bfloat16, device="meta"))
     monkeypatch.setattr(attention, "_multiplies_without_tiles", lambda: False)
     assert not is_faster(torch.empty(1, dtype=torch.bfloat16))
+
+
+def test_it_is_not_asked_where_it_lacks_something(monkeypatch):
+    asked = []
+
+    def recorded(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        asked.append(query.shape)
+        return sdpa(query, key, value)
+
+    monkeypatch.setattr(gpt3, "is_faster", lambda query: True)
+    monkeypatch.setattr(gpt3, "causal_attention", recorded)
+    layer = gpt3.Attention(hidden_size=8, num_heads=2, dropout_rate=0.5)
+    x = torch.randn(1, 3, 8)
+    layer(x, None, None, False)  # in training, with dropout
+    layer.eval()
+    layer(x, torch.ones(3, 3, dtype=torch.bool), None, False)
+    layer(x, None, None, False, at=torch.tensor([1]))
+    assert not asked
+    layer(x, None, None, False)
+    assert asked == [(1, 2, 3, 4)]

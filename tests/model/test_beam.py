@@ -30,13 +30,18 @@ def model() -> GPT3:
 
 def test_enough_beams_find_the_most_likely_of_all(model):
     length = 3
-    whole = [list(c) for n in range(length) for c in itertools.product(range(EOS), repeat=n)]
-    ended = [[*c, EOS] for c in whole]
-    cut_off = [list(c) for c in itertools.product(range(EOS), repeat=length)]
     prefix = read_prefix(model, PREFIXES)
-    scores, _ = score_continuations(model, prefix, ended + cut_off)
-    best = [(whole + cut_off)[i] for i in scores.argmax(1).tolist()]
-    assert beam_search(model, prefix, 6**length, length, EOS) == best
+    lengths = set()
+    for eos in range(6):
+        words = [word for word in range(6) if word != eos]
+        whole = [list(c) for n in range(length) for c in itertools.product(words, repeat=n)]
+        ended = [[*c, eos] for c in whole]
+        cut_off = [list(c) for c in itertools.product(words, repeat=length)]
+        scores, _ = score_continuations(model, prefix, ended + cut_off)
+        best = [(whole + cut_off)[i] for i in scores.argmax(1).tolist()]
+        assert beam_search(model, prefix, 6**length, length, eos) == best
+        lengths |= set(map(len, best))
+    assert min(lengths) < length == max(lengths)  # some ended before others were cut off
 
 
 def test_one_beam_is_greedy(model):

@@ -85,6 +85,25 @@ def test_rounding_in_bfloat16_is_that_of_bfloat16(chunk):
         assert (gradient - plain[name]).abs().max() <= 2**-6 * scale, name
 
 
+@pytest.mark.parametrize("compiling", [False, True])
+def test_rows_that_round_up_the_vocabulary_take_no_part(compiling, monkeypatch):
+    """As on a GPU, whose matrix units want round numbers of words."""
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: compiling)
+    _, targets = data()
+    generator = torch.Generator().manual_seed(4)
+    hidden = -torch.rand(48, 32, generator=generator)  # zero rows would have the highest logits
+    words = torch.rand(WORDS, 32, generator=generator)
+    rounded = F.pad(words, (0, 0, 0, 3))
+    found = []
+    for rows in (words, rounded):
+        by_words = torch.zeros_like(rows)
+        loss, right, by_hidden = loss_module._chunk(hidden, rows, targets, WORDS, True, by_words)
+        found.append((loss, right, by_hidden, by_words[:WORDS]))
+        assert not by_words[WORDS:].any()
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_a_batch_without_loss_tokens_has_no_loss_and_no_gradient():
     module, (ids, _) = small(), data()
     loss, right = module(ids, torch.full((48,), IGNORED), None, count_right=True)

@@ -36,6 +36,11 @@ def test_tokens_are_drawn_as_often_as_they_are_likely(sampling, expected):
     assert (frequencies(sampling)[expected == 0] == 0).all()
 
 
+def test_of_equals_the_first_suffices_for_its_own_probability():
+    generator = torch.Generator().manual_seed(0)
+    assert not Sampling(1.0, top_p=0.5).choose(torch.zeros(99, 2), generator).any()
+
+
 def test_a_stream_is_greedy_or_drawn_by_its_seed(decoder):
     prefix = read_prefix(decoder, [[3, 4, 5]])
     plain = greedy(decoder, prefix, 6, 29)[0]

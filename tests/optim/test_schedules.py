@@ -18,3 +18,8 @@ def test_the_papers_schedule():
 def test_constant_and_three_phases():
     schedule = SequentialLR([LinearLR(0.0, 1.0, 2), ConstantLR(1.0, 3), LinearLR(1.0, 0.0, 2)])
     assert [schedule(i) for i in range(9)] == [0.0, 0.5, 1.0, 1.0, 1.0, 1.0, 0.5, 0.0, 0.0]
+
+
+def test_at_its_milestone_the_next_schedule_counts():
+    schedule = SequentialLR([ConstantLR(1.0, 2), LinearLR(0.5, 0.0, 2)])
+    assert [schedule(i) for i in range(5)] == [1.0, 1.0, 0.5, 0.25, 0.0]
