@@ -104,7 +104,7 @@ def make_fit_job(
         Revival(start.revived).save(model_dir)
     stopping = _early_stopping(init, model_dir, step, processes)
     cadence = make_cadence(init, total)
-    owes = cadence.evaluate_at(step) and processes.any(
+    owes = (step == 0 or cadence.evaluate_at(step)) and processes.any(
         processes.first and _owes_evaluation(start, model_dir, parts.validation)
     )
     trainer = Trainer(
@@ -199,13 +199,14 @@ def _make_run(
 
 
 def _owes_evaluation(start: Start, model_dir: Path, validation: Validation) -> bool:
-    """Whether the run that is continued was stopped before its log had all scores of the step."""
+    """Whether the run begins, or was stopped before its log had all scores of the step."""
+    begins = start.step == 0
     if start.path is None or not start.continues or not is_of(model_dir, start.path):
-        return False
+        return begins
     try:
         points = read_log(model_dir).evaluations
     except UserError:  # no log, no debts
-        return False
+        return begins
     return not validation.keys() <= {point.name for point in points if point.step == start.step}
 
 
