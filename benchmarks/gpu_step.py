@@ -22,6 +22,7 @@ from machine import machine
 from steps import make_engine, random_batch, with_the_most_that_fits, with_weights
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from modelzoo_mediswift.build_memory import USED_MEMORY
 from modelzoo_mediswift.build_model import build_masking, build_model
 from modelzoo_mediswift.config.load import load_config
 from modelzoo_mediswift.config.trainer import TrainerConfig
@@ -107,7 +108,7 @@ def planned_micro_batch(
     if device.type != "cuda" or memory is None:
         return batch_size
     total = torch.cuda.get_device_properties(device).total_memory
-    return fitting_micro_batch(memory, batch_size, int(0.85 * total))
+    return fitting_micro_batch(memory, batch_size, int(USED_MEMORY * total))
 
 
 def measure(name: str, arguments: argparse.Namespace) -> float:

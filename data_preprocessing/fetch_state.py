@@ -26,17 +26,20 @@ class FetchState:
                 ) from None
 
     def gone(self, set_name: str, listing: Collection[str]) -> list[str]:
+        """The files of a set that were fetched once and are not in its listing any more."""
         ours = [
             key.removeprefix(f"{set_name}/") for key in self.files if key.startswith(f"{set_name}/")
         ]
         return sorted(set(ours) - set(listing))
 
     def note(self, key: str, entry: dict[str, Any]) -> None:
+        """Write down, on the disk too, that `key` ("SET/FILE") was fetched and verified."""
         with self._lock:
             self.files[key] = entry
             self._save()
 
     def forget(self, key: str) -> None:
+        """Take the note back."""
         with self._lock:
             self.files.pop(key, None)
             self._save()

@@ -13,6 +13,7 @@ from modelzoo_mediswift.data.hdf5 import (
     INPUT_IDS,
     LABELS,
     LOSS_MASK,
+    LengthNeeded,
     SequenceSource,
     open_file,
     open_sequences,
@@ -33,10 +34,8 @@ def open_any(path: Path, max_sequence_length: int | None = None) -> SequenceSour
     opener = open_sequences if path.is_dir() else open_file
     try:
         return opener(path, max_sequence_length)
-    except UserError as error:
-        if max_sequence_length is None and "corpus layout" in str(error):
-            return opener(path, DEFAULT_CORPUS_LENGTH)
-        raise
+    except LengthNeeded:
+        return opener(path, DEFAULT_CORPUS_LENGTH)
 
 
 def describe_sequence(

@@ -64,6 +64,7 @@ def write_package(
 
 
 def remove_package(path: Path) -> None:
+    """Remove a package and its list, as far as they are there."""
     path.unlink(missing_ok=True)
     filelist_of(path).unlink(missing_ok=True)
 

@@ -108,6 +108,7 @@ def eval_loaders(
 def validation_passes(
     configs: tuple[DataLoaderConfig, ...], init: InitConfig, share: Share = WHOLE
 ) -> Validation:
+    """`eval_loaders` as the trainer takes them; by length where the training data are."""
     loaders = eval_loaders(configs, init, by_length=group_window(init) > 0, share=share)
     return {name: loader.__iter__ for name, (_, loader) in loaders.items()}
 

@@ -32,12 +32,12 @@ from modelzoo_mediswift.engine.processes import ALONE, Processes
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.plan.plan import make_plan
 from modelzoo_mediswift.report.log import read_log
+from modelzoo_mediswift.report.run import RECORD_FILE
 from modelzoo_mediswift.sparsity.levels import levels, levels_by_kind, masks_sha256
 from modelzoo_mediswift.sparsity.masking import Masking
 from modelzoo_mediswift.trainer.callbacks.base import Callback, Run
 from modelzoo_mediswift.trainer.callbacks.jsonl_log import JsonLog
 from modelzoo_mediswift.trainer.callbacks.progress import ProgressLogger
-from modelzoo_mediswift.trainer.callbacks.run_record import RECORD_FILE
 from modelzoo_mediswift.trainer.callbacks.sparsity_table import SparsityTable
 from modelzoo_mediswift.trainer.checkpointing import Checkpointing
 from modelzoo_mediswift.trainer.early_stopping import FILE as STOPPING
@@ -104,7 +104,7 @@ def make_fit_job(
         Revival(start.revived).save(model_dir)
     stopping = _early_stopping(init, model_dir, step, processes)
     cadence = make_cadence(init, total)
-    owes = cadence.evaluate_at(step) and processes.any(
+    owes = (step == 0 or cadence.evaluate_at(step)) and processes.any(
         processes.first and _owes_evaluation(start, model_dir, parts.validation)
     )
     trainer = Trainer(
@@ -199,13 +199,14 @@ def _make_run(
 
 
 def _owes_evaluation(start: Start, model_dir: Path, validation: Validation) -> bool:
-    """Whether the run that is continued was stopped before its log had all scores of the step."""
+    """Whether the run begins, or was stopped before its log had all scores of the step."""
+    begins = start.step == 0
     if start.path is None or not start.continues or not is_of(model_dir, start.path):
-        return False
+        return begins
     try:
         points = read_log(model_dir).evaluations
     except UserError:  # no log, no debts
-        return False
+        return begins
     return not validation.keys() <= {point.name for point in points if point.step == start.step}
 
 

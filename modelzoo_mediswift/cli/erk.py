@@ -53,6 +53,8 @@ def erk_blocks(config: TrainerConfig, asked: float | None) -> list[dict[str, obj
     from modelzoo_mediswift.plan.erk import erk_levels
     from modelzoo_mediswift.plan.parameters import block_by_name, parameter_shapes
 
+    if any(block.algorithm == "gmp" for block in config.init.sparsity):
+        raise UserError("gmp's levels change over training; ERK gives each matrix one level")
     shapes = parameter_shapes(config.init.model)
     chosen = block_by_name(shapes, config.init.sparsity)
     masked = {name: shapes[name] for name in chosen}
@@ -65,8 +67,6 @@ def erk_blocks(config: TrainerConfig, asked: float | None) -> list[dict[str, obj
             if rule is block:
                 glob = re.sub(r"\.layers\.\d+\.", ".layers.*.", name)
                 by_level.setdefault(round(levels[name], 6), {})[glob] = None
-        if block.algorithm == "gmp":
-            raise UserError("gmp's levels change over training; ERK gives each matrix one level")
         blocks += [
             deepcopy(own) | {"sparsity": level, "param_filter": list(globs)}
             for level, globs in by_level.items()

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelzoo_mediswift.cli.flags import add_device_flag, add_tokenizer_flag
+from modelzoo_mediswift.cli.flags import add_device_flag, add_tokenizer_flag, default_batch_size
 from modelzoo_mediswift.errors import UserError
+from modelzoo_mediswift.report.evaluations import EVALUATIONS_DIR
 from modelzoo_mediswift.tasks.base import SPLITS, TaskScores
 from modelzoo_mediswift.tasks.calibration import Calibration, calibration
 from modelzoo_mediswift.tasks.hoc import HocDocuments
-from modelzoo_mediswift.tasks.layout import POSITIONS
+from modelzoo_mediswift.tasks.layout import POSITIONS, PromptPosition
 from modelzoo_mediswift.tasks.official import blue_table, predictions_json
 from modelzoo_mediswift.tasks.registry import TASKS, make_task
 from modelzoo_mediswift.whole_files import write_json, write_whole
@@ -21,7 +23,6 @@ from modelzoo_mediswift.whole_files import write_json, write_whole
 if TYPE_CHECKING:
     from modelzoo_mediswift.evaluation.predict import Answer
 
-EVALUATIONS_DIR = "evaluations"
 SHOWN_FAILURES = 3
 MOST_BEAMS = 100
 """So many copies of a batch's cache are held at once."""
@@ -72,41 +73,89 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(command=run)
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What to score, and how."""
+
+    checkpoint: Path
+    task: str
+    data: Path
+    tokenizer: Path
+    split: str = "test"
+    device: str = "CPU"
+    batch_size: int | None = None
+    """None for the device's default."""
+    beams: int = 1
+    fold: int | None = None
+    precision: str = "float32"
+    prompt_position: PromptPosition | None = None
+    """None, and the next too: as in the checkpoint's training data."""
+    include_long_answer: bool | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """What an evaluation found."""
+
+    record: dict[str, Any]
+    """All of it, ready for JSON."""
+    scores: dict[str, TaskScores]
+    """By the way of answering; the first is the best that the task has."""
+    calibration: Calibration | None
+    """Where answers have likelihoods."""
+
+
 def run(arguments: argparse.Namespace) -> int:
+    from modelzoo_mediswift.cli.score_table import render_scores
+
+    asked = Asked(**{field.name: getattr(arguments, field.name) for field in fields(Asked)})
+    for name in ("batch_size", "beams"):
+        value = getattr(asked, name)
+        if value is not None and value < 1:
+            raise UserError(f"--{name}: expected an integer >= 1, got {value}")
+    if asked.beams > MOST_BEAMS:
+        raise UserError(f"--beams: expected at most {MOST_BEAMS}, got {asked.beams}")
+    output = arguments.output or default_output(asked)
+    check_output(output)
+    found = evaluate(asked)
+    record = found.record
+    unparsed = record["parse_failures"][:SHOWN_FAILURES]
+    print(render_scores(found.scores, asked.task, asked.split, found.calibration, unparsed))
+    if record["sources_cut"]:
+        cut = f"{record['sources_cut']} sources were cut ({record['tokens_cut']:,} tokens)"
+        print(f"{cut}, so that there is room for every answer")
+    write_result(output, record, found.scores)  # after the scores are shown: a disk may be full
+    print(f"written: {output}")
+    return 0
+
+
+def evaluate(asked: Asked) -> Found:
+    """Have the checkpoint answer the task's examples, and score the answers.
+
+    Raises UserError for files that do not fit each other.
+    """
     from tqdm import tqdm
 
     from modelzoo_mediswift.cli.loading import load_model, read_tokenizer, trained_layout
-    from modelzoo_mediswift.cli.score_table import render_scores
     from modelzoo_mediswift.evaluation.predict import answer
 
-    if arguments.batch_size is None:
-        arguments.batch_size = 32 if arguments.device == "GPU" else 4
-    for name in ("batch_size", "beams"):
-        if getattr(arguments, name) < 1:
-            raise UserError(f"--{name}: expected an integer >= 1, got {getattr(arguments, name)}")
-    if arguments.beams > MOST_BEAMS:
-        raise UserError(f"--beams: expected at most {MOST_BEAMS}, got {arguments.beams}")
-    output = arguments.output or default_output(arguments)
-    check_output(output)
-    model, checkpoint = load_model(arguments.checkpoint, arguments.device, arguments.precision)
-    trained = trained_layout(checkpoint, arguments.checkpoint)
-    take_layout(arguments, trained, checkpoint.data.get("sources"))
+    model, checkpoint = load_model(asked.checkpoint, asked.device, asked.precision)
+    trained = trained_layout(checkpoint, asked.checkpoint)
+    asked = laid_out(asked, trained, checkpoint.data.get("sources"))
     # None where it is off: a task without long answers has no such option.
-    long_answer = arguments.include_long_answer or None
-    task = make_task(arguments.task, fold=arguments.fold, include_long_answer=long_answer)
-    examples = task.read(arguments.data, arguments.split)
-    text = read_tokenizer(arguments.tokenizer, checkpoint, arguments.checkpoint)
-
-    found = answer(
+    long_answer = asked.include_long_answer or None
+    task = make_task(asked.task, fold=asked.fold, include_long_answer=long_answer)
+    examples = task.read(asked.data, asked.split)
+    answering = answer(
         model,
         task,
         examples,
-        text,
-        arguments.batch_size,
-        arguments.beams,
-        arguments.prompt_position,
+        read_tokenizer(asked.tokenizer, checkpoint, asked.checkpoint),
+        asked.batch_size or default_batch_size(asked.device),
+        asked.beams,
+        asked.prompt_position or POSITIONS[0],
     )
-    answers = list(tqdm(found, total=len(examples), unit="example", disable=None))
+    answers = list(tqdm(answering, total=len(examples), unit="example", disable=None))
     gold = {example.id: example.label for example in examples}
     scores: dict[str, TaskScores] = {}
     calibrated = None
@@ -116,27 +165,21 @@ def run(arguments: argparse.Namespace) -> int:
     elif task.answers():
         scores["constrained"] = task.score({a.id: a.constrained for a in answers}, gold)
     scores["generation"] = task.score({a.id: a.parsed for a in answers}, gold)
-    result = result_record(arguments, answers, scores, calibrated)
-    unparsed = result["parse_failures"][:SHOWN_FAILURES]
-    print(render_scores(scores, arguments.task, arguments.split, calibrated, unparsed))
-    if result["sources_cut"]:
-        cut = f"{result['sources_cut']} sources were cut ({result['tokens_cut']:,} tokens)"
-        print(f"{cut}, so that there is room for every answer")
-    write_result(output, result, tuple(scores))  # after the scores are shown: a disk may be full
-    print(f"written: {output}")
-    return 0
+    return Found(result_record(asked, answers, scores, calibrated), scores, calibrated)
 
 
-def take_layout(arguments: argparse.Namespace, trained: Mapping[str, Any], sources: object) -> None:
-    """Lay examples out as in the checkpoint's training data, unless asked otherwise.
+def laid_out(asked: Asked, trained: Mapping[str, Any], sources: object) -> Asked:
+    """With examples laid out as in the checkpoint's training data, unless asked otherwise.
 
     `sources` tell what those data were made of.
     """
-    if arguments.prompt_position is None:
-        arguments.prompt_position = trained.get("prompt_position", POSITIONS[0])
-    if arguments.include_long_answer is None:
-        same_task = isinstance(sources, Mapping) and sources.get("task") == arguments.task
-        arguments.include_long_answer = same_task and trained.get("include_long_answer", False)
+    position, long_answer = asked.prompt_position, asked.include_long_answer
+    if position is None:
+        position = trained.get("prompt_position", POSITIONS[0])
+    if long_answer is None:
+        same_task = isinstance(sources, Mapping) and sources.get("task") == asked.task
+        long_answer = same_task and trained.get("include_long_answer", False)
+    return replace(asked, prompt_position=position, include_long_answer=long_answer)
 
 
 def check_output(output: Path) -> None:
@@ -148,28 +191,29 @@ def check_output(output: Path) -> None:
         raise UserError(f"{output}: cannot be written in {there}")
 
 
-def default_output(arguments: argparse.Namespace) -> Path:
-    beams = f"-beam{arguments.beams}" if arguments.beams > 1 else ""
-    fold = f"-fold{arguments.fold}" if arguments.fold else ""
-    name = f"{arguments.task}{fold}-{arguments.split}-{arguments.checkpoint.name}{beams}.json"
-    return arguments.checkpoint.parent / EVALUATIONS_DIR / name
+def default_output(asked: Asked) -> Path:
+    """A file in the folder of the checkpoint's run."""
+    beams = f"-beam{asked.beams}" if asked.beams > 1 else ""
+    fold = f"-fold{asked.fold}" if asked.fold else ""
+    name = f"{asked.task}{fold}-{asked.split}-{asked.checkpoint.name}{beams}.json"
+    return asked.checkpoint.parent / EVALUATIONS_DIR / name
 
 
 def result_record(
-    arguments: argparse.Namespace,
+    asked: Asked,
     answers: list[Answer],
     scores: dict[str, TaskScores],
     calibrated: Calibration | None,
 ) -> dict[str, Any]:
     """Everything that an evaluation found, ready for JSON."""
     return {
-        "task": arguments.task,
-        "split": arguments.split,
-        "checkpoint": str(arguments.checkpoint),
-        "beams": arguments.beams,
-        "precision": arguments.precision,
-        "prompt_position": arguments.prompt_position,
-        "include_long_answer": arguments.include_long_answer,
+        "task": asked.task,
+        "split": asked.split,
+        "checkpoint": str(asked.checkpoint),
+        "beams": asked.beams,
+        "precision": asked.precision,
+        "prompt_position": asked.prompt_position,
+        "include_long_answer": asked.include_long_answer,
         "scores": {how: score.as_dict() for how, score in scores.items()},
         **({"calibration": calibrated.as_dict()} if calibrated else {}),
         "parse_failures": [a.generated for a in answers if a.parsed is None][:10],
@@ -188,7 +232,7 @@ def result_record(
     }
 
 
-def write_result(output: Path, result: dict[str, Any], hows: Sequence[str]) -> None:
+def write_result(output: Path, result: Mapping[str, Any], hows: Iterable[str]) -> None:
     """The record; beside it each prediction alone, in the official script's form."""
     output.parent.mkdir(parents=True, exist_ok=True)
     write_json(output, result)

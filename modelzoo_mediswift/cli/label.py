@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelzoo_mediswift.cli.flags import add_device_flag, add_tokenizer_flag
+from modelzoo_mediswift.cli.flags import add_device_flag, add_tokenizer_flag, default_batch_size
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.tasks.layout import POSITIONS, PromptPosition
 from modelzoo_mediswift.tasks.pubmedqa import PubMedQA
@@ -98,7 +98,7 @@ def label_questions(
     }
     layout = trained_layout(checkpoint, checkpoint_path)
     position = layout.get("prompt_position", POSITIONS[0])
-    size = batch_size or (32 if device == "GPU" else 4)
+    size = batch_size or default_batch_size(device)
     output.mkdir(parents=True, exist_ok=True)
     with holding(output, "-o"):
         answers = _take_up(output, facts)

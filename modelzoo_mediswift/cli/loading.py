@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from modelzoo_mediswift.checkpoint.directory import Checkpoint
+    from modelzoo_mediswift.config.trainer import TrainerConfig
     from modelzoo_mediswift.evaluation.predict import Text
     from modelzoo_mediswift.model.gpt3 import GPT3
 
@@ -29,7 +30,6 @@ def load_model(path: Path, device: str, precision: str = "float32") -> tuple[GPT
     from modelzoo_mediswift.build_model import build_model
     from modelzoo_mediswift.checkpoint.densify import load_dense
     from modelzoo_mediswift.checkpoint.directory import load_checkpoint
-    from modelzoo_mediswift.config.load import parse_config
     from modelzoo_mediswift.engine.devices import find_device
     from modelzoo_mediswift.engine.freed_memory import keep_freed_memory
     from modelzoo_mediswift.model.packed import pack_linear_layers
@@ -37,12 +37,20 @@ def load_model(path: Path, device: str, precision: str = "float32") -> tuple[GPT
     if device == "CPU":
         keep_freed_memory()
     checkpoint = load_checkpoint(path)
-    config = parse_config(checkpoint.config, str(path / "meta.json"))
-    model = build_model(config.init.model, seed=None)
+    model = build_model(config_of(checkpoint, path).init.model, seed=None)
     load_dense(model, checkpoint.model, path)
     model = model.to(find_device(device), getattr(torch, precision)).eval()
     pack_linear_layers(model)
     return model, checkpoint
+
+
+def config_of(checkpoint: Checkpoint, path: Path) -> TrainerConfig:
+    """The configuration that the checkpoint at `path` was trained with. Raises UserError where this
+    version cannot read it."""
+    from modelzoo_mediswift.checkpoint.directory import META_FILE
+    from modelzoo_mediswift.config.load import parse_config
+
+    return parse_config(checkpoint.config, str(path / META_FILE if path.is_dir() else path))
 
 
 def read_tokenizer_file(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import io
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,18 +12,25 @@ from modelzoo_mediswift.build import build_fit
 from modelzoo_mediswift.build_data import open_data
 from modelzoo_mediswift.build_length import steps_per_epoch
 from modelzoo_mediswift.checkpoint.directory import list_checkpoints
-from modelzoo_mediswift.cli import evaluate, recipe
+from modelzoo_mediswift.cli import recipe
+from modelzoo_mediswift.cli.evaluate import (
+    Asked,
+    check_output,
+    evaluate,
+    write_result,
+)
 from modelzoo_mediswift.config.fine_tuning import EarlyStopping
 from modelzoo_mediswift.config.load import load_config, load_stages
 from modelzoo_mediswift.config.sweep import SweepConfig, chosen_stage
 from modelzoo_mediswift.config.trainer import TrainerConfig
 from modelzoo_mediswift.engine.base import EvalResult, NonFiniteLoss
 from modelzoo_mediswift.errors import UserError
+from modelzoo_mediswift.report.evaluations import EVALUATIONS_DIR
 from modelzoo_mediswift.sweep.grid import Point
 from modelzoo_mediswift.tasks.registry import TASKS, make_task
 from modelzoo_mediswift.trainer.callbacks.base import Callback
 from modelzoo_mediswift.trainer.early_stopping import best_checkpoint, read
-from modelzoo_mediswift.whole_files import file_sha256, read_json
+from modelzoo_mediswift.whole_files import file_sha256
 
 START = "trainer.fit.ckpt_path"
 
@@ -166,20 +170,22 @@ def forget_checkpoints(sweep: SweepConfig, point: Point) -> None:
 
 
 def score(sweep: SweepConfig, checkpoint: Path, split: str, device: str) -> float:
-    """The sweep's metric as `mediswift evaluate` has it, which writes its files beside the run."""
-    parser = argparse.ArgumentParser()
-    evaluate.add_parser(parser.add_subparsers())
-    flags = ["--task", sweep.task, "--data", sweep.data, "--tokenizer", sweep.tokenizer]
-    flags += ["--split", split, "--device", device]
-    flags += [] if sweep.fold is None else ["--fold", str(sweep.fold)]
-    output = checkpoint.parent / evaluate.EVALUATIONS_DIR / f"{sweep.task}-{split}.json"
-    flags += ["-o", str(output)]
-    arguments = parser.parse_args(["evaluate", str(checkpoint), *flags])
-    with contextlib.redirect_stdout(io.StringIO()):
-        arguments.command(arguments)
-    found: dict[str, Any] = read_json(output)["scores"]
-    scores = found.get("likelihood") or found["generation"]
-    return _metric(sweep, scores)
+    """The sweep's metric as `mediswift evaluate` has it, whose files are written beside the run."""
+    output = checkpoint.parent / EVALUATIONS_DIR / f"{sweep.task}-{split}.json"
+    check_output(output)
+    asked = Asked(
+        checkpoint,
+        sweep.task,
+        Path(sweep.data),
+        Path(sweep.tokenizer),
+        split=split,
+        device=device,
+        fold=sweep.fold,
+    )
+    found = evaluate(asked)
+    write_result(output, found.record, found.scores)
+    scores = found.scores.get("likelihood") or found.scores["generation"]
+    return _metric(sweep, scores.as_dict())
 
 
 def check_scoring(sweep: SweepConfig) -> None:

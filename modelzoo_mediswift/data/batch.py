@@ -35,6 +35,7 @@ class Share(NamedTuple):
         return -(-n_samples // self.processes)
 
     def rows(self, n_samples: int) -> slice:
+        """Those of a batch of `n_samples`; fewer than `each`, or none, for the last processes."""
         each = self.each(n_samples)
         return slice(self.rank * each, (self.rank + 1) * each)
 
@@ -64,4 +65,5 @@ class PaddingCount:
 
     @property
     def share(self) -> float:
+        """Of the tokens."""
         return self.padding / self.tokens if self.tokens else 0.0

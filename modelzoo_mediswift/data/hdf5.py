@@ -46,6 +46,10 @@ class SequenceFile:
         return self.shape[0]
 
 
+class LengthNeeded(UserError):
+    """A corpus does not say how long its sequences are to be; who opens it must."""
+
+
 class SequenceSource:
     """Sequences of one or more folders, by index; opened on first read, safe to fork and pickle."""
 
@@ -293,7 +297,7 @@ def _sequence_length(first: SequenceFile, asked: int | None) -> int:
         raise UserError(f"max_sequence_length: expected a positive number, got {asked}")
     if len(first.shape) == 1:
         if asked is None:
-            raise UserError(
+            raise LengthNeeded(
                 f"{first.path}: corpus layout, which needs max_sequence_length to be set"
             )
         return asked

@@ -12,6 +12,8 @@ from typing import Protocol
 
 
 class Schedule(Protocol):
+    """The learning rate at a step."""
+
     @property
     def total_iters(self) -> int | None:
         """Length in steps; None for a schedule without end."""
@@ -21,6 +23,8 @@ class Schedule(Protocol):
 
 @dataclass(frozen=True)
 class ConstantLR:
+    """One rate; `total_iters` matters only where another schedule follows."""
+
     learning_rate: float
     total_iters: int | None = None
 

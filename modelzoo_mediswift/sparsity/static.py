@@ -64,6 +64,7 @@ class Dynamic(Static, ABC):
 
 
 def as_schedule(value: float | Schedule) -> Schedule:
+    """A number is the same at every step."""
     return Constant(value) if isinstance(value, int | float) else value
 
 

@@ -97,6 +97,7 @@ def refuse_same_file(files: Mapping[str, Path]) -> None:
 
 
 def read_text(file: Path) -> str:
+    """The whole of a UTF-8 file; raises UserError."""
     try:
         return file.read_text(encoding="utf-8-sig")  # a byte-order mark is no text
     except OSError as error:

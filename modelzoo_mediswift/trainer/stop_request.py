@@ -25,6 +25,7 @@ class StopRequest:
 
     @property
     def made(self) -> bool:
+        """Whether there was a signal, or the launcher is gone."""
         abandoned = self.launcher is not None and os.getppid() != self.launcher
         return abandoned or self._since is not None
 

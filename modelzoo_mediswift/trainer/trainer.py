@@ -74,10 +74,11 @@ class Trainer:
         early_stopping: EarlyStopping | None = None,
         agree: Callable[[bool], bool] = bool,
         stop: StopRequest | None = None,
-        owes_evaluation: bool = False,
+        owes_evaluation: bool | None = None,
     ) -> None:
         """`agree` tells every process of the run what one of them was asked by `stop`. An
-        evaluation is owed by a run that was stopped in it; it comes before the next step."""
+        evaluation is owed by a run that was stopped in it, and (None) by one that begins at step
+        0; it comes before the next step."""
         self.engine = engine
         self.run = run
         self.cadence = cadence
@@ -86,7 +87,7 @@ class Trainer:
         self.early_stopping = early_stopping
         self.agree = agree
         self.stop = stop or StopRequest()  # this process; nobody else need know yet
-        self.owes_evaluation = owes_evaluation
+        self.owes_evaluation = run.start_step == 0 if owes_evaluation is None else owes_evaluation
         self._saved_step = run.start_step or None
         self._stop_requested = False  # all processes
 
@@ -105,7 +106,7 @@ class Trainer:
                 if step == 0 and self.cadence.checkpoint_first:
                     self._save(step, loader)
                 # The score to improve on; and bad validation data shows up now, not in hours.
-                owed = step == 0 or self.owes_evaluation
+                owed = self.owes_evaluation
                 if owed:
                     owed = not self._evaluate_and_watch(step, validation)
                 while not (self._stop_requested or self._finished(step)):
@@ -171,6 +172,7 @@ class Trainer:
             return False
         if self.early_stopping is not None:
             self.early_stopping.consider(step, next(iter(results.values())))
+        self._asked_to_stop()  # else a whole stretch on CSX might follow
         return True
 
     def _finished(self, step: int) -> bool:

@@ -3,6 +3,7 @@ import json
 import pytest
 import torch
 
+from modelzoo_mediswift.checkpoint import directory
 from modelzoo_mediswift.checkpoint.directory import (
     Checkpoint,
     keep_newest,
@@ -65,6 +66,19 @@ def test_half_written_ones_are_not_listed(tmp_path):
     assert newest_checkpoint(tmp_path / "none") is None
     keep_newest(tmp_path, 2)
     assert [p.name for p in list_checkpoints(tmp_path)] == ["checkpoint_20", "checkpoint_100"]
+
+
+def test_one_that_is_being_deleted_is_none_any_more(tmp_path, monkeypatch):
+    for step in (10, 20):
+        save_checkpoint(checkpoint(step), tmp_path)
+
+    def killed(path: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(directory.shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        keep_newest(tmp_path, 1)
+    assert [p.name for p in list_checkpoints(tmp_path)] == ["checkpoint_20"]
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "training.safetensors"])

@@ -42,10 +42,19 @@ def test_other_keys_stay_and_a_dense_matrix_is_in_no_block(capsys):
     [
         (["tiny_s75.yaml", "--sparsity", "1.5"], "--sparsity: expected a number in [0, 1), got"),
         (["med_dense.yaml"], "has no trainer.init.sparsity to distribute"),
-        (["sparsity/gmp.yaml"], "changes over training; give a constant one with --sparsity"),
+        (["sparsity/gmp.yaml"], "ERK gives each matrix one level"),
         (["sparsity/gmp.yaml", "--sparsity", "0.5"], "ERK gives each matrix one level"),
     ],
 )
 def test_mistakes_are_named(capsys, arguments, message):
     assert main(["erk", str(PARAMS / arguments[0]), *arguments[1:]]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_levels_that_change_need_a_constant_one(capsys, tmp_path):
+    path = tmp_path / "cycling.yaml"
+    text = (PARAMS / "sparsity" / "set.yaml").read_text()
+    path.write_text(text.replace("sparsity: 0.75", "sparsity: [0.5, 0.75]"))
+    assert main(["erk", str(path)]) == 2
+    assert "changes over training; give a constant one with --sparsity" in capsys.readouterr().err
+    assert erk(capsys, str(path), "--sparsity", "0.6")

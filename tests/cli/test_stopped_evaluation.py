@@ -79,3 +79,13 @@ def test_a_signal_in_the_last_batch_is_too_late_to_matter(in_validation_batch):
     in_validation_batch(9)
     assert main(["CPU", "-p", "sparse.yaml"]) == 0
     assert evaluated("run").keys() == {0, 10, 20}
+
+
+@pytest.mark.parametrize(("batch", "step"), [(3, 0), (6, 10)])
+def test_after_the_last_batch_no_step_follows_and_nothing_is_owed(in_validation_batch, batch, step):
+    in_validation_batch(batch)
+    assert main(["CPU", "-p", "sparse.yaml"]) == 130
+    assert max(evaluated("run")) == step
+    assert max(int(p.name[11:]) for p in Path("run").glob("checkpoint_*")) == step
+    assert main(["CPU", "-p", "sparse.yaml"]) == 0
+    assert evaluated("run").keys() == {0, 10, 20}

@@ -15,12 +15,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from unreliable_server import Server, serving
+from unreliable_server import BucketHandler, Server, serving
 
 from data_preprocessing import download as download_module
 from data_preprocessing.__main__ import main
 from data_preprocessing.download import BadContent, Patience
 from data_preprocessing.fetch import check_package, fetch_files
+from data_preprocessing.mirror import mirror_of
 from data_preprocessing.only_one import only_one
 from modelzoo_mediswift.errors import UserError
 
@@ -151,6 +152,40 @@ def test_a_part_of_a_file_that_has_changed_since_is_not_used(
     assert [r for r in server.requests if r[0].endswith(FIRST)] == [
         (f"{BASELINE}/{FIRST}", "bytes=150000-")
     ]
+
+
+def test_a_file_of_another_length_is_begun_anew(server: Server, tmp_path: Path) -> None:
+    server.etags = False  # so that nothing but the length can tell
+    server.faults[f"{BASELINE}/{FIRST}"] = ["drop"]
+    fetch(server, tmp_path / "out", patience=Patience(retries=0))
+    revised = (server.root / BASELINE / FIRST).read_bytes()[::-1] + b"more"
+    (server.root / BASELINE / FIRST).write_bytes(revised)
+    digest = hashlib.md5(revised).hexdigest()
+    (server.root / BASELINE / f"{FIRST}.md5").write_text(f"MD5({FIRST})= {digest}\n")
+    # At once: nothing is appended that a checksum would have to find out.
+    told = fetch(server, tmp_path / "out", patience=Patience(retries=0))["pubmed_baseline"]
+    assert told["failed"] == {}
+    assert fetched(tmp_path / "out") == revised
+
+
+class WeakHandler(BucketHandler):
+    """Gives ETags that do not speak for every byte, and dates."""
+
+    def etag_of(self, target: Path) -> str:
+        return f"W/{super().etag_of(target)}"
+
+    def end_headers(self) -> None:
+        self.send_header("Last-Modified", "Mon, 05 Jan 2026 01:02:03 GMT")
+        super().end_headers()
+
+
+def test_a_weak_etag_does_not_join_parts(server: Server, tmp_path: Path) -> None:
+    with serving(server.root, WeakHandler) as weak:
+        mirror = mirror_of(weak.url, interval=0)
+        opened = mirror.open(f"{BASELINE}/{FIRST}")
+        opened.stream.close()
+        mirror.close()
+    assert opened.validator == "Mon, 05 Jan 2026 01:02:03 GMT"
 
 
 def test_a_server_that_ignores_range(server: Server, tmp_path: Path) -> None:
@@ -300,6 +335,13 @@ def test_full_disk(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "No space left on device" in told["failed"][FIRST]
     assert not list((tmp_path / "out" / "pubmed_baseline").glob("p*.gz"))
     assert fetch(server, tmp_path / "out")["pubmed_baseline"]["new"] == [FIRST, SECOND]
+
+
+def test_a_run_begins_without_what_a_killed_one_left(tmp_path: Path) -> None:
+    half = tmp_path / ".a.parquet.host-1.tmp"
+    half.write_bytes(b"half")
+    with only_one(tmp_path):
+        assert not half.exists()
 
 
 def test_two_runs_on_one_folder(server: Server, tmp_path: Path) -> None:

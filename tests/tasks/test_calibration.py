@@ -26,6 +26,11 @@ def test_hand_computed() -> None:
     assert found.mean_confidence == pytest.approx((0.75 + 0.72 + 0.8 + 0.4) / 4)
 
 
+def test_a_confidence_on_an_edge_is_in_the_bin_below() -> None:
+    (one,) = calibration([{"a": -7.0, "b": -7.0}], ["a"]).bins
+    assert (one.low, one.high, one.confidence) == (0.4, 0.5, 0.5)
+
+
 def test_certain_and_right_is_calibrated() -> None:
     certain = {"a": -3.0, "b": -2000.0, "c": -3000.0}
     assert calibration([certain], ["a"]).ece == 0
