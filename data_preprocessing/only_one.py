@@ -3,11 +3,15 @@
 import fcntl
 import glob
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from modelzoo_mediswift.errors import UserError
+
+TEMPORARY = re.compile(r"\..+\.[^/]+-\d+\.tmp|\.signatures\.tmp")
+"""What `records.replacing` and `merge_texts` call what they have not finished."""
 
 
 @contextmanager
@@ -34,17 +38,19 @@ def only_one(path: Path, *, is_file: bool = False) -> Iterator[None]:
                 f"{path}: another run (process {holder}) is writing here; "
                 "wait for it, or choose another place"
             ) from None
-        temporary = f".{glob.escape(path.name)}.*.tmp" if is_file else ".*.tmp"
-        _remove(folder, temporary)
+        start = f".{path.name}." if is_file else "."
+        _remove(folder, start)
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
         lock.flush()
         try:
             yield
         finally:
-            _remove(folder, temporary)
+            _remove(folder, start)
 
 
-def _remove(folder: Path, pattern: str) -> None:
-    for left in folder.glob(pattern):  # nobody else writes here
-        left.unlink(missing_ok=True)
+def _remove(folder: Path, start: str) -> None:
+    """Remove the temporary files whose names have this start; other programs' have another form."""
+    for left in folder.glob(f"{glob.escape(start)}*.tmp"):
+        if TEMPORARY.fullmatch(left.name):
+            left.unlink(missing_ok=True)
