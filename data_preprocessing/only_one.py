@@ -20,8 +20,10 @@ def only_one(path: Path, *, is_file: bool = False) -> Iterator[None]:
 
     A killed process lets go of it at once. The temporary files that it left, or a worker that was
     killed meanwhile, are removed.
-    Raises UserError if another run holds it.
+    Raises UserError if another run holds it, or if it is there and of another kind.
     """
+    if is_file and path.exists() and not path.is_file():  # a folder; /dev/null would be replaced
+        raise UserError(f"{path}: expected a file to write, found something else")
     folder = path.parent if is_file else path
     name = f".{path.name}.lock" if is_file else ".lock"
     try:

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -155,6 +156,18 @@ def test_wrong_arguments(
         main(arguments)
     assert caught.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_tokenizer_takes_the_place_of_files_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for out in (tmp_path, tmp_path / "pipe"):
+        assert main(["tokenizer", str(tmp_path / "records"), "-o", str(out)]) == 2
+        assert capsys.readouterr().err == (
+            f"error: {out}: expected a file to write, found something else\n"
+        )
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_nothing_to_check_a_tokenizer_with(
