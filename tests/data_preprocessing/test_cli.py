@@ -127,6 +127,14 @@ def test_records_that_are_cut_short_are_one_line(
     assert "train.parquet: not a readable Parquet file" in capsys.readouterr().err
 
 
+def test_nothing_to_validate_with_is_told(
+    packing: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_parquet(Path(packing[1]) / "validation.parquet", [])
+    assert main(packing) == 0
+    assert "validation: not written, there are no documents" in capsys.readouterr().out
+
+
 def test_sequences_larger_than_memory_are_one_line(
     packing: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
