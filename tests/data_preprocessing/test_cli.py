@@ -134,6 +134,8 @@ def test_sequences_larger_than_memory_are_one_line(
         (["pak"], "invalid choice: 'pak'"),
         (["pack"], "required: DIR"),
         (["pack", "x", "-t", "t", "-o", "o", "--max_sequence_length", "0"], "positive number"),
+        (["parse", "x", "-o", ""], "argument -o/--out: invalid path value: ''"),
+        (["parse", "", "-o", "x"], "argument INPUT: invalid path value: ''"),
     ],
 )
 def test_wrong_arguments(
@@ -143,6 +145,19 @@ def test_wrong_arguments(
         main(arguments)
     assert caught.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_nothing_to_check_a_tokenizer_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = Record(pmid=1, title="cells", text="rise in mice", source=PUBMED_ABSTRACT)
+    write_parquet(tmp_path / "train.parquet", [record])
+    write_parquet(tmp_path / "validation.parquet", [])
+    out = ["-o", str(tmp_path / "t.json"), "--vocab_size", "300", "--check", "5"]
+    assert main(["tokenizer", str(tmp_path), *out]) == 0
+    shown = capsys.readouterr().out
+    assert "nothing to check with: no validation documents" in shown
+    assert "%" not in shown
 
 
 def test_damaged_input_is_told_and_the_rest_is_kept(
