@@ -10,14 +10,30 @@ setup(
             "modelzoo_mediswift.kernels._sparse_linear",
             sources=[
                 f"{FOLDER}/{name}.c"
-                for name in ("sparse_linear", "portable", "avx2", "avx512", "avx512_bf16")
+                for name in (
+                    "sparse_linear",
+                    "threads",
+                    "portable",
+                    "avx2",
+                    "avx512",
+                    "avx512_bf16",
+                    "attention",
+                )
             ],
             depends=[
                 f"{FOLDER}/{name}.h"
-                for name in ("sparse_linear", "vector_kernels", "scalar_kernels", "avx512")
+                for name in (
+                    "sparse_linear",
+                    "threads",
+                    "vector_kernels",
+                    "scalar_kernels",
+                    "avx512",
+                    "avx512_bf16",
+                    "attention",
+                )
             ],
             extra_compile_args=["-O3", "-std=gnu11"],
-            libraries=["dl", "pthread"],
+            libraries=["dl", "pthread", "m"],
             optional=True,  # without it training is masked-dense
         )
     ]

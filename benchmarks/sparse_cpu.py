@@ -13,14 +13,13 @@ the time of the processor instead of the clock's; it is for one thread.
 """
 
 import argparse
-import statistics
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from machine import machine
 from steps import make_engine, make_model, random_batch, share_of_zeros
+from turns import take_turns
 
 from modelzoo_mediswift.engine.freed_memory import keep_freed_memory
 from modelzoo_mediswift.engine.sparse_layers import SparseLayers, always, prepare_model
@@ -29,25 +28,12 @@ from modelzoo_mediswift.kernels.library import load_library
 from modelzoo_mediswift.kernels.pattern import Pattern, pack
 from modelzoo_mediswift.model.generate import Prefix, read_prefix
 from modelzoo_mediswift.model.gpt3 import GPT3
+from modelzoo_mediswift.model.packed import pack_linear_layers
 from modelzoo_mediswift.sparsity.filters import SparsityRule
 from modelzoo_mediswift.sparsity.masking import Masking
 
 CACHED, DECODED = 64, 4  # tokens of the decoding part
-
-
-def take_turns(
-    contenders: Mapping[str, Callable[[], object]], turns: int, processor_time: bool
-) -> dict[str, float]:
-    """The median seconds of each, after one turn to warm up."""
-    clock = time.process_time if processor_time else time.perf_counter
-    times: dict[str, list[float]] = {name: [] for name in contenders}
-    for turn in range(turns + 1):
-        for name, work in contenders.items():
-            start = clock()
-            work()
-            if turn:
-                times[name].append(clock() - start)
-    return {name: statistics.median(values) for name, values in times.items()}
+SETTLING = 3  # turns until steps take no new memory from the system
 
 
 def shaped_model(arguments: argparse.Namespace, length: int) -> GPT3:
@@ -83,7 +69,9 @@ def step_part(arguments: argparse.Namespace) -> None:
         done[name] += 1
 
     contenders = {name: lambda name=name: step(name) for name in engines}
-    seconds = take_turns(contenders, arguments.turns, arguments.processor_time)
+    seconds = take_turns(
+        contenders, arguments.turns, processor_time=arguments.processor_time, warm_up=SETTLING
+    )
     print(
         f"\nTraining step: {arguments.layers} layers, d = {arguments.hidden_size}, vocabulary "
         f"{arguments.vocab_size:,}, batch {size[0]} x {size[1]}"
@@ -125,7 +113,7 @@ def kernels_part(arguments: argparse.Namespace) -> None:
                 work[f"{name} input"] = lambda p=p, v=values, y=ys: p.multiply_transposed(v, y)
                 work[f"{name} weights"] = lambda p=p, y=ys, x=xs: p.gradient(y, x)
         flops = 2 * tokens * out * into
-        seconds = take_turns(work, arguments.turns, arguments.processor_time)
+        seconds = take_turns(work, arguments.turns, processor_time=arguments.processor_time)
         rates = {name: flops / s / 1e9 for name, s in seconds.items()}
         for name in dict.fromkeys(name.rpartition(" ")[0] for name in work):
             each = [rates[f"{name} {what}"] for what in ("forward", "input", "weights")]
@@ -150,14 +138,18 @@ def memory_part(arguments: argparse.Namespace) -> None:
 
 
 def decode_part(arguments: argparse.Namespace) -> None:
-    """One token after another at batch 1, on a cache of 64 tokens."""
+    """One token after another at batch 1, on a cache of 64 tokens, as `mediswift generate` has
+    models: what is dense is packed. Beside it PyTorch's own linear layers."""
     length = CACHED + DECODED
-    models = {"dense": shaped_model(arguments, length)}
+    models = {"dense, not packed": shaped_model(arguments, length)}
+    models["dense"] = shaped_model(arguments, length)
+    pack_linear_layers(models["dense"])
     for sparsity in arguments.sparsity:
         model = shaped_model(arguments, length)
         masking = Masking(model, [SparsityRule(sparsity)], seed=0)
         prepare_model(model)
         SparseLayers(model, masking.parameters, always).before_evaluation()
+        pack_linear_layers(model)
         models[f"{sparsity:.0%} sparse"] = model
     prompt = torch.randint(arguments.vocab_size, (CACHED,)).tolist()
     prefixes = {name: read_prefix(model, [prompt]) for name, model in models.items()}
@@ -168,14 +160,14 @@ def decode_part(arguments: argparse.Namespace) -> None:
             prefix = prefix.extended(model, prefix.logits.argmax(-1))
 
     contenders = {n: lambda n=n: decode(models[n], prefixes[n]) for n in models}
-    seconds = take_turns(contenders, 3 * arguments.turns, arguments.processor_time)
+    seconds = take_turns(contenders, 3 * arguments.turns, processor_time=arguments.processor_time)
     print(
         f"\nDecoding at batch 1: {arguments.layers} layers, d = {arguments.hidden_size}, "
         f"vocabulary {arguments.vocab_size:,}"
     )
     for name, value in seconds.items():
         print(
-            f"{name:<12} {DECODED / value:>7.1f} tokens/s {seconds['dense'] / value:>6.2f} x dense"
+            f"{name:<18} {DECODED / value:>7.1f} tokens/s {seconds['dense'] / value:>6.2f} x dense"
         )
 
 

@@ -78,7 +78,8 @@ def train_tokenizer_from_parquet(
     max_documents: int | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Train on `records_dir`/train.parquet, write tokenizer.json to `out`, return the counts.
+    """Train on `records_dir`/train.parquet, write tokenizer.json to `out`, return the counts, with
+    a `note` if there are too few documents for `vocab_size` entries.
 
     With `max_documents`, on a sample of so many: as many of each source, spread over the years as
     the source's documents are, those of a stratum chosen by `seed` (see `tokenizer_sample`).
@@ -95,11 +96,19 @@ def train_tokenizer_from_parquet(
     texts = (document_text(title, text) for title, text in texts_of(path, chosen))
     tokenizer = train_tokenizer(texts, vocab_size, length=count)
     save_tokenizer(tokenizer, out)
-    return {
+    size = tokenizer.get_vocab_size()
+    counts = {
         "documents": count,
         "sources": dict(sorted(by_source.items())),
-        "vocab_size": tokenizer.get_vocab_size(),
+        "vocab_size": size,
     }
+    if size < vocab_size:
+        counts["note"] = (
+            f"{size:,} entries, not the {vocab_size:,} asked for: in so little text no other pair "
+            f"occurs twice. A model for it has vocab_size {size}; for one with more, `finetune` "
+            "needs that --vocab_size too"
+        )
+    return counts
 
 
 def save_tokenizer(tokenizer: Tokenizer, path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 # Soft hyphens, marks of writing direction, zero-width spaces and byte-order marks: they say how a
 # page is set, and would cut a word into tokens of their own.
-_INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200e\u200f\u2060\ufeff"))
+_INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u2060\ufeff]")
 
 
 def collapse(text: str) -> str:
@@ -20,7 +20,7 @@ def collapse(text: str) -> str:
     if not text.isprintable():  # no white space but the blank is printable
         text = text.replace("\xa0", " ").replace("\u2009", " ").replace("\n", " ")
         if not text.isprintable():
-            text = " ".join(text.translate(_INVISIBLE).split())
+            text = " ".join(_INVISIBLE.sub("", text).split())
     if "  " in text:
         text = " ".join(text.split())
     return unicodedata.normalize("NFC", text)

@@ -81,7 +81,8 @@ def merge_records(
     Returns the counts; every record is in `out` or in one of the reasons.
 
     Raises:
-        UserError: `parsed_dir` is not a finished `parse`, or an option is out of range.
+        UserError: `parsed_dir` is not a finished `parse`, an option is out of range, or none of
+            the languages or licences occurs.
     """
     if not 0 <= validation_share < 1:
         raise UserError(f"validation_share: expected a number in [0, 1), got {validation_share}")
@@ -90,6 +91,8 @@ def merge_records(
     rules = text_rules or TextRules()
     paths = _parsed_files(parsed_dir)
     index = Index(paths, languages, licences)
+    _check_named("languages", languages, index.languages)
+    _check_named("licences", licences, index.licences)
     reasons = _decide(index, exclude_pmids or (), keep_retracted)
     out_dir.mkdir(parents=True, exist_ok=True)
     (out_dir / "counts.json").unlink(missing_ok=True)
@@ -145,6 +148,15 @@ def _parsed_files(parsed_dir: Path) -> list[Path]:
         raise UserError(f"{manifest}: not found; `parse` writes it when it has finished") from None
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{manifest}: not written by `parse`") from None
+
+
+def _check_named(option: str, wanted: Collection[str] | None, found: set[str | None]) -> None:
+    """Raise UserError if no record has any of what is wanted: it would leave nothing."""
+    known = sorted(name for name in found if name)
+    if wanted is not None and known and not set(wanted) & set(known):
+        raise UserError(
+            f"{option}: no record has {' or '.join(sorted(wanted))}; they have {', '.join(known)}"
+        )
 
 
 def _decide(index: Index, exclude_pmids: Collection[int], keep_retracted: bool) -> NDArray[np.int8]:

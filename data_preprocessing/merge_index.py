@@ -57,10 +57,14 @@ class Index:
         self.starts = [0]
         self.deletions: list[tuple[int, int, int]] = []
         """(PMID, file, row before which it applies)."""
+        self.languages: set[str | None] = set()
+        self.licences: set[str | None] = set()
         for number, path in enumerate(tqdm(paths, desc="merge: ids", unit="file", disable=None)):
             rows = 0
             for batch in read_batches(path, columns=list(_INDEX_COLUMNS)):
                 columns = _index_columns(batch, languages, licences)
+                self.languages.update(batch["language"].unique().to_pylist())
+                self.licences.update(batch["licence"].unique().to_pylist())
                 columns["file"] = np.full(batch.num_rows, number)
                 columns["row"] = np.arange(rows, rows + batch.num_rows)
                 for name, dtype in _INDEX_TYPES.items():

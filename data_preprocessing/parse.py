@@ -111,6 +111,8 @@ def find_files(inputs: Sequence[Path]) -> list[Path]:
             raise UserError(f"{path}: no such file or folder")
         elif not _is_input(path):
             raise UserError(f"{path}: expected a name ending in {', '.join(SUFFIXES)}")
+        elif not path.is_file():
+            raise UserError(f"{path}: neither a file nor a folder")
         else:
             below = [path]
         found |= {p.resolve(): p for p in below}

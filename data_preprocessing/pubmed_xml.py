@@ -259,9 +259,11 @@ def _year(element: Any) -> int | None:
 
 
 def _iso_date(element: Any) -> str | None:
-    parts = [_number(_field(element, name)) for name in ("Year", "Month", "Day")]
+    parts = {child.tag: _number(child.text) for child in element}
     try:
-        return date(parts[0] or 0, parts[1] or 1, parts[2] or 1).isoformat()
+        return date(
+            parts.get("Year") or 0, parts.get("Month") or 1, parts.get("Day") or 1
+        ).isoformat()
     except ValueError:
         return None
 

@@ -19,6 +19,7 @@ from data_preprocessing.jats_rules import JatsOptions
 from data_preprocessing.only_one import only_one
 from data_preprocessing.pmid_lists import pmid_file, read_pmids
 from data_preprocessing.records import replacing
+from data_preprocessing.run_checks import refuse_what_cannot_end
 from data_preprocessing.run_config import Fetch, FetchPmc, RunConfig
 from modelzoo_mediswift.config.section import Section
 from modelzoo_mediswift.errors import UserError
@@ -32,8 +33,10 @@ def run_stages(config: RunConfig, show: Show) -> Path:
     """Run what is not done yet; returns the folder. `show` is told each stage and its counts.
 
     Raises:
-        UserError: a stage failed, or another run is at work in the folder.
+        UserError: a stage failed, a file or package for a later one is missing, or another run is
+            at work in the folder.
     """
+    refuse_what_cannot_end(config)
     out = Path(config.out)
     with only_one(out), ExitStack() as stack:
         executor: Executor | None = None

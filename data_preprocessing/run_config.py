@@ -26,6 +26,7 @@ from modelzoo_mediswift.config.section import (
 )
 from modelzoo_mediswift.config.yaml_file import YamlDocument, load_yaml
 from modelzoo_mediswift.errors import UserError
+from modelzoo_mediswift.tasks.registry import make_task
 
 
 def _known_set(name: str) -> str:
@@ -131,7 +132,10 @@ class Tokenizer(Section):
     """Moses and BPE; or, with `path`, a tokenizer.json that is there already."""
 
     path: PathText | None = None
-    vocab_size: PositiveInt = 42384
+    vocab_size: Annotated[
+        Annotated[int, Field(strict=True, ge=257, le=512_000)],
+        expected("an integer from 257 (the 256 bytes and the end of a text) to 512000"),
+    ] = 42384
     max_documents: PositiveInt | None = None
     """Train on a sample of so many, as many of each source, by year."""
     seed: Seed = 0
@@ -150,11 +154,19 @@ class Pack(Section):
     )
     workers: PositiveInt = 1
 
+    @model_validator(mode="after")
+    def _has_a_layout_to_fit_in(self) -> "Pack":
+        if self.packing == "best_fit" and self.layout == "corpus":
+            raise problem("packing: best_fit needs the sample layout; corpus is one stream")
+        return self
+
 
 class Finetune(Section):
     """A task's examples to HDF5."""
 
-    task: Annotated[Literal["pubmedqa", "hoc"], expected("pubmedqa or hoc")]
+    task: Annotated[
+        Literal["pubmedqa", "hoc", "hoc_sentence"], expected("pubmedqa, hoc or hoc_sentence")
+    ]
     input: PathText
     max_sequence_length: PositiveInt
     num_virtual_tokens: NonNegativeInt | None = None
@@ -165,6 +177,20 @@ class Finetune(Section):
     """For pqau: JSON of PMID to label."""
     fold: NonNegativeInt | None = None
     include_long_answer: Flag | None = None
+    prompt_position: Annotated[Literal["between", "before"], expected("between or before")] = (
+        "between"
+    )
+    """Of the soft prompt: between source and target, or before the source."""
+
+    @model_validator(mode="after")
+    def _is_what_the_task_knows(self) -> "Finetune":
+        names = ("subset", "fold", "include_long_answer")
+        options: dict[str, Any] = {name: getattr(self, name) for name in names}
+        try:
+            make_task(self.task, labels_file=self.labels_file and Path(self.labels_file), **options)
+        except UserError as error:
+            raise problem(str(error)) from None
+        return self
 
     @property
     def folder(self) -> str:
@@ -246,7 +272,7 @@ def load_run_config(path: Path) -> RunConfig:
     Raises:
         UserError: one line per mistake, ``FILE:LINE: merge.seed: what was expected``.
     """
-    document = load_yaml(path)
+    document = load_yaml(path, "out")
     # `fetch:` with nothing after it means the defaults; absent, it means no such stage.
     data = {k: {} if v is None and k != "out" else v for k, v in document.data.items()}
     try:

@@ -32,12 +32,12 @@ from modelzoo_mediswift.engine.processes import ALONE, Processes
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.plan.plan import make_plan
 from modelzoo_mediswift.report.log import read_log
+from modelzoo_mediswift.report.run import RECORD_FILE
 from modelzoo_mediswift.sparsity.levels import levels, levels_by_kind, masks_sha256
 from modelzoo_mediswift.sparsity.masking import Masking
 from modelzoo_mediswift.trainer.callbacks.base import Callback, Run
 from modelzoo_mediswift.trainer.callbacks.jsonl_log import JsonLog
 from modelzoo_mediswift.trainer.callbacks.progress import ProgressLogger
-from modelzoo_mediswift.trainer.callbacks.run_record import RECORD_FILE
 from modelzoo_mediswift.trainer.callbacks.sparsity_table import SparsityTable
 from modelzoo_mediswift.trainer.checkpointing import Checkpointing
 from modelzoo_mediswift.trainer.early_stopping import FILE as STOPPING

@@ -23,6 +23,7 @@ BUILD_PARTS = {
 }
 MAY_IMPORT = {
     **{part: set() for part in PARTS},
+    "model": {"kernels"},
     "engine": PARTS,
     "checkpoint": PARTS,
     "evaluation": PARTS,

@@ -5,7 +5,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from data_preprocessing.cli.options import add_out, add_stage, add_workers, executor_of, positive
+from data_preprocessing.cli.options import (
+    a_path,
+    add_out,
+    add_stage,
+    add_workers,
+    executor_of,
+    not_negative,
+    positive,
+)
 from data_preprocessing.cli.show import print_counts
 from data_preprocessing.only_one import only_one
 from modelzoo_mediswift.errors import UserError
@@ -17,7 +25,7 @@ def add_sample(stages: Any) -> None:
     stage = add_stage(
         stages, "sample", _sample, "generate the sample corpus (all stages can use it)"
     )
-    stage.add_argument("out", type=Path, metavar="OUT", help="folder to write")
+    stage.add_argument("out", type=a_path, metavar="OUT", help="folder to write")
     stage.add_argument("--seed", type=int, default=0, help="another seed, another corpus")
     stage.add_argument("--scale", type=float, default=1.0, help="1.0 is its usual size")
 
@@ -36,7 +44,7 @@ def add_fetch(stages: Any) -> None:
     stage = add_stage(
         stages, "fetch", _fetch, "bring PubMed's files here, verified; again: what is new"
     )
-    stage.add_argument("out", type=Path, metavar="OUT", help="folder, with one folder per set")
+    stage.add_argument("out", type=a_path, metavar="OUT", help="folder, with one folder per set")
     stage.add_argument(
         "--sets",
         nargs="+",
@@ -47,12 +55,16 @@ def add_fetch(stages: Any) -> None:
     )
     stage.add_argument("--base_url", default=NLM, help="NLM, any mirror of it, or a local folder")
     stage.add_argument(
-        "--names", type=Path, metavar="FILE", help="names of the files, instead of the listing"
+        "--names", type=a_path, metavar="FILE", help="names of the files, instead of the listing"
     )
     stage.add_argument("--newest", type=positive, metavar="N", help="only the last N of each set")
     stage.add_argument("--connections", type=positive, default=3, help="at the same time")
     stage.add_argument(
-        "--interval", type=float, default=0.34, help="seconds between two requests, at least"
+        "--interval",
+        type=not_negative,
+        metavar="X",
+        default=0.34,
+        help="seconds between two requests, at least",
     )
     stage.add_argument("--prune", action="store_true", help="remove what the server has removed")
 
@@ -85,7 +97,7 @@ def add_fetch_pmc(stages: Any) -> None:
         _fetch_pmc,
         "bring PMC's articles here, in packages; again: what is new",
     )
-    stage.add_argument("out", type=Path, metavar="OUT", help="folder of packages")
+    stage.add_argument("out", type=a_path, metavar="OUT", help="folder of packages")
     stage.add_argument(
         "--groups",
         nargs="+",
@@ -106,7 +118,11 @@ def add_fetch_pmc(stages: Any) -> None:
     )
     stage.add_argument("--connections", type=positive, default=16, help="at the same time")
     stage.add_argument(
-        "--interval", type=float, default=0.0, help="seconds between two requests, at least"
+        "--interval",
+        type=not_negative,
+        metavar="X",
+        default=0.0,
+        help="seconds between two requests, at least",
     )
     stage.add_argument(
         "--max_failed", type=int, default=100, metavar="N", help="give up after so many failures"
@@ -145,7 +161,7 @@ def add_parse(stages: Any) -> None:
     stage = add_stage(stages, "parse", _parse, "read PubMed XML and PMC JATS into Parquet records")
     stage.add_argument(
         "inputs",
-        type=Path,
+        type=a_path,
         nargs="+",
         metavar="INPUT",
         help="*.xml, *.xml.gz, *.nxml, *.tar.gz, or folders of them",

@@ -3,7 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from data_preprocessing.cli.options import add_out, add_stage, add_workers, executor_of, positive
+from data_preprocessing.cli.options import (
+    a_path,
+    add_out,
+    add_stage,
+    add_workers,
+    executor_of,
+    positive,
+)
 from data_preprocessing.cli.show import print_counts
 from data_preprocessing.only_one import only_one
 from data_preprocessing.pmid_lists import pmid_file, read_pmids
@@ -13,7 +20,7 @@ def add_merge(stages: Any) -> None:
     stage = add_stage(
         stages, "merge", _merge, "one document per article: last revision, deletions, filters"
     )
-    stage.add_argument("parsed", type=Path, metavar="DIR", help="what `parse` wrote")
+    stage.add_argument("parsed", type=a_path, metavar="DIR", help="what `parse` wrote")
     add_out(stage, "folder for train.parquet, validation.parquet, counts.json")
     stage.add_argument(
         "--validation_share", type=float, default=0.03, help="of the documents, chosen by PMID"
@@ -48,7 +55,7 @@ def add_merge(stages: Any) -> None:
     )
     stage.add_argument(
         "--decontaminate",
-        type=Path,
+        type=a_path,
         nargs="+",
         default=[],
         metavar="FILE",
@@ -88,9 +95,9 @@ def _merge(
 
 def add_card(stages: Any) -> None:
     stage = add_stage(stages, "card", _card, "what is in a corpus: tables and plots")
-    stage.add_argument("merged", type=Path, metavar="DIR", help="what `merge` wrote")
-    stage.add_argument("--parsed", type=Path, metavar="DIR", help="what `parse` wrote")
-    stage.add_argument("--packed", type=Path, metavar="DIR", help="what `pack` wrote")
+    stage.add_argument("merged", type=a_path, metavar="DIR", help="what `merge` wrote")
+    stage.add_argument("--parsed", type=a_path, metavar="DIR", help="what `parse` wrote")
+    stage.add_argument("--packed", type=a_path, metavar="DIR", help="what `pack` wrote")
     add_out(stage, "folder for card.md, card.html and the plots")
 
 

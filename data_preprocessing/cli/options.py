@@ -1,6 +1,7 @@
 """Options that several stages have."""
 
 import argparse
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,13 +36,13 @@ def add_stage(
 
 def add_out(stage: argparse.ArgumentParser, text: str) -> None:
     """-o: where a stage writes."""
-    stage.add_argument("-o", "--out", type=Path, required=True, metavar="OUT", help=text)
+    stage.add_argument("-o", "--out", type=a_path, required=True, metavar="OUT", help=text)
 
 
 def add_tokenizer_option(stage: argparse.ArgumentParser, *, required: bool) -> None:
     """-t: the tokenizer.json."""
     stage.add_argument(
-        "-t", "--tokenizer", type=Path, required=required, metavar="FILE", help="tokenizer.json"
+        "-t", "--tokenizer", type=a_path, required=required, metavar="FILE", help="tokenizer.json"
     )
 
 
@@ -80,6 +81,16 @@ def executor_of(dask: str | None) -> Iterator["Executor | None"]:
         yield executor
 
 
+def a_path(text: str) -> Path:
+    """A path, for argparse's `type`; not the empty one that an unset variable of a shell gives."""
+    if not text:
+        raise ValueError
+    return Path(text)
+
+
+a_path.__name__ = "path"
+
+
 def positive(text: str) -> int:
     """A whole number from 1 on, for argparse's `type`."""
     number = int(text)
@@ -89,3 +100,14 @@ def positive(text: str) -> int:
 
 
 positive.__name__ = "positive number"  # what argparse calls it in its message
+
+
+def not_negative(text: str) -> float:
+    """A number from 0 on, for argparse's `type`."""
+    number = float(text)
+    if not 0 <= number < math.inf:
+        raise ValueError
+    return number
+
+
+not_negative.__name__ = "number from 0 on"

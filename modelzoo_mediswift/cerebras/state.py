@@ -15,10 +15,9 @@ from modelzoo_mediswift.cerebras.update import Update
 from modelzoo_mediswift.engine.base import EngineState
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.model.tensors import check_fit, unique_tensors
-from modelzoo_mediswift.optim.adamw import MOMENTS
+from modelzoo_mediswift.optim.adamw import MOMENTS, POWERS
 from modelzoo_mediswift.sparsity.masking import MASK_SUFFIX
 
-POWERS = ("beta1_power", "beta2_power")
 SCALER = "grad_scaler"
 SCHEDULE = "schedule.last_epoch"
 

@@ -27,7 +27,7 @@ from modelzoo_mediswift.config.load import parse_config
 from modelzoo_mediswift.config.optimizer import SequentialLR
 from modelzoo_mediswift.config.trainer import TrainerConfig
 from modelzoo_mediswift.errors import UserError
-from modelzoo_mediswift.optim.adamw import MOMENTS
+from modelzoo_mediswift.optim.adamw import MOMENTS, POWERS
 from modelzoo_mediswift.plan.parameters import parameter_shapes, sparsity_by_name
 from modelzoo_mediswift.sparsity.masking import MASK_SUFFIX
 
@@ -39,7 +39,6 @@ TIED = {
 }
 # Where Model Zoo's `mediswift` has the soft prompt: all its names must begin with `model.`.
 PROMPT, THEIR_PROMPT = "prompt_embedding.weight", "model.prompt_embedding.weight"
-POWERS = ("beta1_power", "beta2_power")
 SCALER = "optimizer.grad_scaler."
 SCHEDULE = "optimizer.schedule.last_epoch"
 SEED = "rng.sparsity_seed"

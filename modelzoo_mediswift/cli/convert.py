@@ -71,13 +71,13 @@ def _to_mdl(source: Path, target: Path) -> Path:
     from modelzoo_mediswift.build_model import build_schedule
     from modelzoo_mediswift.checkpoint.directory import load_checkpoint
     from modelzoo_mediswift.checkpoint.mdl import SCHEDULE, to_mdl
-    from modelzoo_mediswift.config.load import parse_config
+    from modelzoo_mediswift.cli.loading import config_of
 
     checkpoint = load_checkpoint(source)
     final = target if target.suffix == ".mdl" else target / f"checkpoint_{checkpoint.step}.mdl"
     if final.exists():
         raise UserError(f"{final}: exists already")
-    init = parse_config(checkpoint.config, str(source / "meta.json")).init
+    init = config_of(checkpoint, source).init
     rate = 0.0
     if init.optimizer is not None:
         rate = build_schedule(init)(int(checkpoint.training.get(SCHEDULE, checkpoint.step)))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelzoo_mediswift.cli.flags import add_device_flag, add_tokenizer_flag, default_batch_size
 from modelzoo_mediswift.errors import UserError
+from modelzoo_mediswift.report.evaluations import EVALUATIONS_DIR
 from modelzoo_mediswift.tasks.base import SPLITS, TaskScores
 from modelzoo_mediswift.tasks.calibration import Calibration, calibration
 from modelzoo_mediswift.tasks.hoc import HocDocuments
@@ -22,7 +23,6 @@ from modelzoo_mediswift.whole_files import write_json, write_whole
 if TYPE_CHECKING:
     from modelzoo_mediswift.evaluation.predict import Answer
 
-EVALUATIONS_DIR = "evaluations"
 SHOWN_FAILURES = 3
 MOST_BEAMS = 100
 """So many copies of a batch's cache are held at once."""

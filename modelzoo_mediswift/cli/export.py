@@ -47,7 +47,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run_export(arguments: argparse.Namespace) -> int:
     from modelzoo_mediswift.checkpoint.directory import load_checkpoint
-    from modelzoo_mediswift.cli.loading import read_tokenizer_file
+    from modelzoo_mediswift.cli.loading import config_of, read_tokenizer_file
 
     folder: Path = arguments.folder
     if folder.exists():
@@ -62,10 +62,9 @@ def run_export(arguments: argparse.Namespace) -> int:
     from modelzoo_mediswift.checkpoint.hf_tokenizer import tokenizer_settings, with_prompt_tokens
     from modelzoo_mediswift.checkpoint.huggingface import write_weights
     from modelzoo_mediswift.checkpoint.model_card import model_card
-    from modelzoo_mediswift.config.load import parse_config
     from modelzoo_mediswift.model.tensors import check_fit
 
-    model = parse_config(checkpoint.config, str(arguments.checkpoint / "meta.json")).init.model
+    model = config_of(checkpoint, arguments.checkpoint).init.model
     with torch.device("meta"):  # shapes alone
         check_fit(build_model(model, seed=None), split_masks(checkpoint.model)[0])
     temporary = folder.with_name(f".{folder.name}.writing")
@@ -152,9 +151,10 @@ def _line(score: Score) -> str:
 def _record(checkpoint: Path) -> dict[str, Any]:
     """The run's record, if it is there and whole."""
     from modelzoo_mediswift.report.json_values import parse_object
+    from modelzoo_mediswift.report.run import RECORD_FILE
 
     try:
-        return parse_object((checkpoint.parent / "run_record.json").read_bytes())
+        return parse_object((checkpoint.parent / RECORD_FILE).read_bytes())
     except (OSError, ValueError):
         return {}
 

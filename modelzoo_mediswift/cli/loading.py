@@ -15,21 +15,24 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from modelzoo_mediswift.checkpoint.directory import Checkpoint
+    from modelzoo_mediswift.config.trainer import TrainerConfig
     from modelzoo_mediswift.evaluation.predict import Text
     from modelzoo_mediswift.model.gpt3 import GPT3
 
 
-def load_model(path: Path, device: str, precision: str = "float32") -> tuple[GPT3, Checkpoint]:
+def load_model(
+    path: Path, device: str, precision: str = "float32", *, pack: bool = True
+) -> tuple[GPT3, Checkpoint]:
     """The dense model of a checkpoint on the device, to be asked only, and the checkpoint itself.
 
-    `precision`, float32 or bfloat16, is that of weights and arithmetic.
+    `precision`, float32 or bfloat16, is that of weights and arithmetic. Without `pack` its weights
+    stay as they are, for who has another way to read them.
     """
     import torch
 
     from modelzoo_mediswift.build_model import build_model
     from modelzoo_mediswift.checkpoint.densify import load_dense
     from modelzoo_mediswift.checkpoint.directory import load_checkpoint
-    from modelzoo_mediswift.config.load import parse_config
     from modelzoo_mediswift.engine.devices import find_device
     from modelzoo_mediswift.engine.freed_memory import keep_freed_memory
     from modelzoo_mediswift.model.packed import pack_linear_layers
@@ -37,12 +40,21 @@ def load_model(path: Path, device: str, precision: str = "float32") -> tuple[GPT
     if device == "CPU":
         keep_freed_memory()
     checkpoint = load_checkpoint(path)
-    config = parse_config(checkpoint.config, str(path / "meta.json"))
-    model = build_model(config.init.model, seed=None)
+    model = build_model(config_of(checkpoint, path).init.model, seed=None)
     load_dense(model, checkpoint.model, path)
     model = model.to(find_device(device), getattr(torch, precision)).eval()
-    pack_linear_layers(model)
+    if pack:
+        pack_linear_layers(model)
     return model, checkpoint
+
+
+def config_of(checkpoint: Checkpoint, path: Path) -> TrainerConfig:
+    """The configuration that the checkpoint at `path` was trained with. Raises UserError where this
+    version cannot read it."""
+    from modelzoo_mediswift.checkpoint.directory import META_FILE
+    from modelzoo_mediswift.config.load import parse_config
+
+    return parse_config(checkpoint.config, str(path / META_FILE if path.is_dir() else path))
 
 
 def read_tokenizer_file(

@@ -14,7 +14,6 @@ from modelzoo_mediswift.build_length import steps_per_epoch
 from modelzoo_mediswift.checkpoint.directory import list_checkpoints
 from modelzoo_mediswift.cli import recipe
 from modelzoo_mediswift.cli.evaluate import (
-    EVALUATIONS_DIR,
     Asked,
     check_output,
     evaluate,
@@ -26,6 +25,7 @@ from modelzoo_mediswift.config.sweep import SweepConfig, chosen_stage
 from modelzoo_mediswift.config.trainer import TrainerConfig
 from modelzoo_mediswift.engine.base import EvalResult, NonFiniteLoss
 from modelzoo_mediswift.errors import UserError
+from modelzoo_mediswift.report.evaluations import EVALUATIONS_DIR
 from modelzoo_mediswift.sweep.grid import Point
 from modelzoo_mediswift.tasks.registry import TASKS, make_task
 from modelzoo_mediswift.trainer.callbacks.base import Callback

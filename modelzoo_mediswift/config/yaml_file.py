@@ -37,8 +37,8 @@ class YamlDocument:
         return self.lines[path]
 
 
-def load_yaml(path: Path) -> YamlDocument:
-    """Read a YAML file.
+def load_yaml(path: Path, key: str = "trainer") -> YamlDocument:
+    """Read a YAML file; `key` is the one that messages say it must have.
 
     Raises:
         UserError: the file cannot be read, is not UTF-8, or is not a plain YAML mapping.
@@ -60,10 +60,10 @@ def load_yaml(path: Path) -> YamlDocument:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise UserError(f"{path}:{line}: not UTF-8 (byte 0x{content[error.start]:02x})") from None
-    return parse_yaml(text, str(path))
+    return parse_yaml(text, str(path), key)
 
 
-def parse_yaml(text: str, source: str) -> YamlDocument:
+def parse_yaml(text: str, source: str, key: str = "trainer") -> YamlDocument:
     """Parse YAML text; ``source`` is the name that messages give it.
 
     Raises:
@@ -82,12 +82,12 @@ def parse_yaml(text: str, source: str) -> YamlDocument:
     except RecursionError:
         raise UserError(f"{source}: nested deeper than {MAX_DEPTH} levels") from None
     if root is None:
-        raise UserError(f"{source}: empty; expected a mapping with the key `trainer`")
+        raise UserError(f"{source}: empty; expected a mapping with the key `{key}`")
     builder = _Builder(source, loader)
     data = builder.value(root, ())
     if not isinstance(data, dict):
         line = root.start_mark.line + 1
-        raise UserError(f"{source}:{line}: expected a mapping with the key `trainer`")
+        raise UserError(f"{source}:{line}: expected a mapping with the key `{key}`")
     return YamlDocument(source=source, data=data, lines=builder.lines)
 
 

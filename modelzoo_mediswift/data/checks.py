@@ -31,7 +31,7 @@ def check_vocabulary(source: SequenceSource, vocab_size: int, num_virtual_tokens
     if data_virtual and data_vocab != vocab_size:
         raise UserError(
             f"{where}: virtual tokens start at id {data_vocab} (vocab_size), "
-            f"but the model's start at {vocab_size}"
+            f"but the model's start at {vocab_size}: write it with --vocab_size {vocab_size}"
         )
 
 

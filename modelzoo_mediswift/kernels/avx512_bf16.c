@@ -9,13 +9,7 @@
 #include "sparse_linear.h"
 
 #ifdef HAS_BF16_KERNELS
-#define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")))
-#define INLINE static inline __attribute__((always_inline))
-
-#include "avx512.h"
-
-typedef uint16_t bf16;
-typedef int pair __attribute__((aligned(2), may_alias)); /* of them */
+#include "avx512_bf16.h"
 
 enum { HALF = 16, VECTOR = 2 * HALF }; /* tokens in a register of sums, and of inputs */
 

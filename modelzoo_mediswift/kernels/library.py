@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Mapping
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
@@ -29,6 +30,11 @@ _ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "pack": (_INT, _INT, _POINTER, _INT, _LONG, _LONG, _POINTER),
     "unpack": (_INT, _INT, _POINTER, _INT, _LONG, _LONG, _POINTER),
 }
+# Only where the library multiplies bf16; 0 where memory ran out.
+_BF16_ARGUMENTS: dict[str, tuple[Any, ...]] = {
+    "attend": (_INT, *[_POINTER] * 6),
+    "attention_gradients": (_INT, *[_POINTER] * 10),
+}
 
 
 class List(ctypes.Structure):
@@ -45,19 +51,32 @@ class List(ctypes.Structure):
     )
 
 
+class AttentionShape(ctypes.Structure):
+    """`attention_shape` of attention.h."""
+
+    _fields_ = (("batch", _LONG), ("length", _LONG), ("heads", _LONG), ("width", _LONG))
+
+
 class Library:
-    """The functions of sparse_linear.c, with the instruction set that this processor has."""
+    """The functions of the C sources, with the instruction set that this processor has."""
 
     def __init__(self, path: Path) -> None:
         library = ctypes.CDLL(str(path))
-        self._functions: dict[str, Any] = {}
-        for name, arguments in _ARGUMENTS.items():
-            function = library[f"mediswift_{name}"]
-            function.argtypes = list(arguments)
-            function.restype = None
-            self._functions[name] = function
         best = library["mediswift_best_instructions"]()
         self.instructions = min(best, _wanted_instructions())
+        self._functions: dict[str, Any] = {}
+        self._load(library, _ARGUMENTS, None)
+        if self.multiplies_bf16:
+            self._load(library, _BF16_ARGUMENTS, _INT)
+
+    def _load(
+        self, library: ctypes.CDLL, arguments: Mapping[str, tuple[Any, ...]], result: Any
+    ) -> None:
+        for name, types in arguments.items():
+            function = library[f"mediswift_{name}"]
+            function.argtypes = list(types)
+            function.restype = result
+            self._functions[name] = function
 
     def __getattr__(self, name: str) -> Any:
         return self._functions[name]

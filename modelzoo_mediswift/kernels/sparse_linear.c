@@ -1,14 +1,12 @@
-/* The library's entries: lists made from a mask, and the kernels run on several threads.
+/* The library's entries for sparse matrices: lists made from a mask, and the kernels run on several
+ * threads.
  *
  * Plain C without headers of Python or PyTorch, called through ctypes: one build serves every
- * version of either. Threads are those of the OpenMP library that PyTorch has loaded, so that its
- * threads and ours are never two sets that wait for the same cores; elsewhere they are started.
+ * version of either.
  */
-#define _GNU_SOURCE
 #include "sparse_linear.h"
+#include "threads.h"
 
-#include <dlfcn.h>
-#include <pthread.h>
 #ifdef HAS_BF16_KERNELS
 #include <cpuid.h>
 #endif
@@ -55,55 +53,6 @@ static const sparse_kernels *kernels(int instructions)
 #endif
     (void)instructions;
     return &portable_kernels;
-}
-
-/* --- Threads. */
-
-typedef struct {
-    void (*work)(void *what, int64_t item);
-    void *what;
-    int64_t count, next;
-} queue;
-
-static void take_items(void *argument)
-{
-    queue *items = argument;
-    int64_t item;
-    while ((item = __atomic_fetch_add(&items->next, 1, __ATOMIC_RELAXED)) < items->count)
-        items->work(items->what, item);
-}
-
-static void *take_items_in_thread(void *argument)
-{
-    take_items(argument);
-    return NULL;
-}
-
-enum { MOST_THREADS = 256 };
-
-/* Which thread has which item is left to chance: no result depends on it. */
-static void run(int threads, int64_t count, void (*work)(void *, int64_t), void *what)
-{
-    static void (*gomp_parallel)(void (*)(void *), void *, unsigned, unsigned);
-    queue items = {work, what, count, 0};
-    threads = (int)least(least(threads, count), MOST_THREADS);
-    if (threads <= 1) {
-        take_items(&items);
-        return;
-    }
-    if (!gomp_parallel)
-        *(void **)&gomp_parallel = dlsym(RTLD_DEFAULT, "GOMP_parallel");
-    if (gomp_parallel) {
-        gomp_parallel(take_items, &items, (unsigned)threads, 0);
-        return;
-    }
-    pthread_t started[MOST_THREADS];
-    int n = 0;
-    while (n < threads - 1 && !pthread_create(&started[n], NULL, take_items_in_thread, &items))
-        n++;
-    take_items(&items);
-    while (n > 0)
-        pthread_join(started[--n], NULL);
 }
 
 /* --- Lists. */
@@ -198,7 +147,7 @@ void mediswift_multiply(int instructions, int threads, const sparse_list *list,
     const int64_t chunks = (list->rows + CHUNK - 1) / CHUNK;
     task t = {.kernels = kernels(instructions), .list = list, .values = values, .bias = bias,
               .x = x, .y = y, .chunks = chunks};
-    run(threads, tiles * chunks, multiply_item, &t);
+    run_items(threads, tiles * chunks, multiply_item, &t);
 }
 
 static void gradient_item(void *what, int64_t item)
@@ -220,7 +169,7 @@ void mediswift_gradient(int instructions, int threads, const sparse_list *list, 
     task t = {.kernels = kernels(instructions), .list = list, .values = dy, .x = x,
               .y = gradient, .tiles = tiles,
               .groups = least(threads > 1 ? wanted : 1, blocks(list->cols))};
-    run(threads, chunks * t.groups, gradient_item, &t);
+    run_items(threads, chunks * t.groups, gradient_item, &t);
 }
 
 static void round_item(void *what, int64_t block)
@@ -234,7 +183,7 @@ void mediswift_round_values(int instructions, int threads, const sparse_list *li
                             const float *values, void *rounded)
 {
     task t = {.kernels = kernels(instructions), .list = list, .values = values, .y = rounded};
-    run(threads, blocks(list->cols), round_item, &t);
+    run_items(threads, blocks(list->cols), round_item, &t);
 }
 
 /* sums[feature] = sum over all tokens of packed bf16. Short enough for one thread. */
@@ -261,7 +210,7 @@ void mediswift_few_tokens(int instructions, int threads, const sparse_list *list
 {
     task t = {.kernels = kernels(instructions), .list = list, .values = values, .bias = bias,
               .x = x, .y = y, .tokens = tokens};
-    run(threads, (list->rows + FEW_ROWS - 1) / FEW_ROWS, one_token_item, &t);
+    run_items(threads, (list->rows + FEW_ROWS - 1) / FEW_ROWS, one_token_item, &t);
 }
 
 static int64_t row_bytes(const task *t) { return t->features * (t->bf16 ? 2 : 4); }
@@ -288,7 +237,7 @@ void mediswift_pack(int instructions, int threads, const void *rows, int bf16, i
 {
     task t = {.kernels = kernels(instructions), .x = rows, .bf16 = bf16, .tokens = tokens,
               .features = features, .y = tiles};
-    run(threads, (tokens + TILE - 1) / TILE, pack_item, &t);
+    run_items(threads, (tokens + TILE - 1) / TILE, pack_item, &t);
 }
 
 /* Tiles to rows of tokens. */
@@ -297,5 +246,5 @@ void mediswift_unpack(int instructions, int threads, const void *tiles, int bf16
 {
     task t = {.kernels = kernels(instructions), .y = rows, .bf16 = bf16, .tokens = tokens,
               .features = features, .x = tiles};
-    run(threads, (tokens + TILE - 1) / TILE, unpack_item, &t);
+    run_items(threads, (tokens + TILE - 1) / TILE, unpack_item, &t);
 }

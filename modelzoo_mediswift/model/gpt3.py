@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modelzoo_mediswift.model.attention import causal_attention, is_faster
+from modelzoo_mediswift.kernels.attention import causal_attention, is_faster
 
 _NEARLY_ONE = 1 - 2**-24  # the largest fp32 number below 1, where erfinv is infinite
 KeyValue = tuple[Tensor, Tensor]  # keys and values of one layer, each (B, h, S, d/h)

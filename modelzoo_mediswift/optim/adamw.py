@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 MOMENTS = ("exp_avg", "exp_avg_sq")  # as PyTorch and the Cerebras library call them
+POWERS = ("beta1_power", "beta2_power")  # what that library keeps where PyTorch counts steps
 
 
 class AdamW:

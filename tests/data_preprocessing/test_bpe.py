@@ -227,6 +227,13 @@ def test_training_from_parquet(tmp_path: Path) -> None:
     assert out.read_text(encoding="utf-8") == expected.to_str(pretty=True)
 
 
+def test_too_few_documents_for_the_vocabulary_are_told(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "train.parquet", [record("", "aa aa")])
+    counts = train_tokenizer_from_parquet(tmp_path, tmp_path / "tokenizer.json", 1000)
+    assert counts["vocab_size"] == 259
+    assert counts["note"].startswith("259 entries, not the 1,000 asked for")
+
+
 def test_no_documents_and_no_file_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"train\.parquet: no such file"):
         train_tokenizer_from_parquet(tmp_path, tmp_path / "t.json", 300)

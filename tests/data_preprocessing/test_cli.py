@@ -117,6 +117,15 @@ def test_a_user_s_mistake_is_one_line(
     assert output.err.count("\n") == 1
 
 
+def test_records_that_are_cut_short_are_one_line(
+    packing: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Path(packing[1]) / "train.parquet"
+    path.write_bytes(path.read_bytes()[:-20])
+    assert main(packing) == 2
+    assert "train.parquet: not a readable Parquet file" in capsys.readouterr().err
+
+
 def test_sequences_larger_than_memory_are_one_line(
     packing: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -134,6 +143,9 @@ def test_sequences_larger_than_memory_are_one_line(
         (["pak"], "invalid choice: 'pak'"),
         (["pack"], "required: DIR"),
         (["pack", "x", "-t", "t", "-o", "o", "--max_sequence_length", "0"], "positive number"),
+        (["fetch", "x", "--interval", "nan"], "invalid number from 0 on value: 'nan'"),
+        (["parse", "x", "-o", ""], "argument -o/--out: invalid path value: ''"),
+        (["parse", "", "-o", "x"], "argument INPUT: invalid path value: ''"),
     ],
 )
 def test_wrong_arguments(
@@ -143,6 +155,19 @@ def test_wrong_arguments(
         main(arguments)
     assert caught.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_nothing_to_check_a_tokenizer_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = Record(pmid=1, title="cells", text="rise in mice", source=PUBMED_ABSTRACT)
+    write_parquet(tmp_path / "train.parquet", [record])
+    write_parquet(tmp_path / "validation.parquet", [])
+    out = ["-o", str(tmp_path / "t.json"), "--vocab_size", "300", "--check", "5"]
+    assert main(["tokenizer", str(tmp_path), *out]) == 0
+    shown = capsys.readouterr().out
+    assert "nothing to check with: no validation documents" in shown
+    assert "%" not in shown
 
 
 def test_damaged_input_is_told_and_the_rest_is_kept(

@@ -2,6 +2,7 @@ import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -170,6 +171,27 @@ def test_retraction_reaches_abstract_and_full_text(tmp_path: Path) -> None:
 def test_retraction_that_was_itself_revised_away_does_not_count(tmp_path: Path) -> None:
     kept, _ = merge(tmp_path, [cited(1, publication_types=[RETRACTED])], [cited(1)])
     assert [r.pmid for r in kept] == [1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"languages": ["english", "en"]},
+            "languages: no record has en or english; they have eng,",
+        ),
+        ({"licences": ["cc-by"]}, "licences: no record has cc-by; they have CC-BY$"),
+    ],
+)
+def test_a_name_that_no_record_has(tmp_path: Path, options: Any, message: str) -> None:
+    records = [cited(1, language="eng"), cited(2, language="fre"), full(3, licence="CC-BY")]
+    with pytest.raises(UserError, match=message):
+        merge(tmp_path, records, **options)
+
+
+def test_abstracts_alone_state_no_licence(tmp_path: Path) -> None:
+    kept, _ = merge(tmp_path, [cited(1)], licences=["CC-BY"])
+    assert len(kept) == 1
 
 
 def test_languages(tmp_path: Path) -> None:

@@ -90,6 +90,15 @@ def test_tokens_by_hand(text: str, tokens: str) -> None:
     assert reference(text) == tokens.split()
 
 
+@pytest.mark.parametrize("link", [",", "'", "'a", "'1", "a'", "1'", ",'"])
+def test_chains_are_followed_as_far_as_is_said(link: str) -> None:
+    ends = [(start, end) for start in ("", "a", "1", " b ") for end in ("", "a", "5", " c")]
+    for count in range(1, 17):
+        for start, end in ends:
+            line = f"{start}{link * count}{end}"
+            assert moses_tokens(line) == reference(line), line
+
+
 def test_each_line_is_tokenized_by_itself_and_a_newline_is_a_token() -> None:
     text = "'A title.\nIt's ,5\n\n, No.\n5 patients'\n"
     assert moses_tokens(text) == [

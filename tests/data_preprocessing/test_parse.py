@@ -230,3 +230,9 @@ def test_real_corpus(real_data: Path, tmp_path: Path) -> None:
     assert totals["damaged_record"] == 0
     paragraphs = totals["paragraphs"]
     assert paragraphs["in"] == paragraphs["out"] + sum(paragraphs["dropped"].values())
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.xml")
+    with pytest.raises(UserError, match=r"a\.xml: neither a file nor a folder"):
+        parse_files([tmp_path / "a.xml"], tmp_path / "out")

@@ -14,8 +14,10 @@ import pytest
 
 from data_preprocessing import run_config
 from data_preprocessing.__main__ import main
+from data_preprocessing.bpe import MAX_VOCAB_SIZE
 from data_preprocessing.file_sets import NLM, PMC_BUCKET, PUBMED
 from data_preprocessing.only_one import only_one
+from data_preprocessing.run import run_stages
 from data_preprocessing.run_config import load_run_config
 from modelzoo_mediswift.errors import UserError
 
@@ -214,7 +216,28 @@ def test_the_laptop_configuration_from_copies_of_both_servers(
             r':4: fetch_pmc\.groups\.0: unknown licence group "com"; did you mean "comm"',
         ),
         ("tokenizer: 5\n", r":4: tokenizer: expected a mapping, got 5"),
-        ("finetune: [{task: hok, input: x, max_sequence_length: 1}]\n", "expected pubmedqa or hoc"),
+        (
+            "finetune: [{task: hok, input: x, max_sequence_length: 1}]\n",
+            "expected pubmedqa, hoc or",
+        ),
+        # What would otherwise be told after all other stages.
+        (
+            "finetune:\n  - {task: hoc, input: x, max_sequence_length: 1, subset: pqaa}\n",
+            r":5: finetune\.0: hoc: has no option subset",
+        ),
+        (
+            "finetune: [{task: pubmedqa, input: x, max_sequence_length: 1, fold: 10}]\n",
+            "fold is 10, expected 0 to 9",
+        ),
+        (
+            "finetune: [{task: pubmedqa, input: x, max_sequence_length: 1, subset: pqau}]\n",
+            "pqau has no labels of its own",
+        ),
+        ("tokenizer: {vocab_size: 256}\n", r"tokenizer\.vocab_size: expected an integer from 257"),
+        (
+            f"tokenizer: {{vocab_size: {MAX_VOCAB_SIZE + 1}}}\n",
+            rf"to {MAX_VOCAB_SIZE}, got {MAX_VOCAB_SIZE + 1}",
+        ),
         (
             "finetune:\n"
             "  - {task: hoc, input: x, max_sequence_length: 1}\n"
@@ -228,6 +251,53 @@ def test_mistakes_in_the_configuration(tmp_path: Path, change: str, message: str
     path.write_text(f"out: x\nsample:\npack: {{max_sequence_length: 8}}\n{change}")
     with pytest.raises(UserError, match=message):
         load_run_config(path)
+
+
+def test_a_layout_that_best_fit_has_no_use_for(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    pack = "pack: {max_sequence_length: 8, layout: corpus, packing: best_fit}\n"
+    path.write_text(f"out: x\nsample:\n{pack}")
+    with pytest.raises(UserError, match=r":3: pack: packing: best_fit needs the sample layout"):
+        load_run_config(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("parse: {inputs: [nowhere]}", r"parse\.inputs: nowhere: no such file or folder"),
+        ("merge: {decontaminate: [no.tsv]}", r"merge\.decontaminate: no\.tsv: no such file"),
+        ("merge: {exclude_pmids: [hocc]}", "hocc: cannot be read .* are pubmedqa, hoc"),
+        ("tokenizer: {path: no.json}", r"tokenizer\.path: no\.json: no such file"),
+        (
+            "finetune: [{task: hoc, input: gone, max_sequence_length: 8}]",
+            r"finetune\.input: gone: no such file",
+        ),
+    ],
+)
+def test_a_missing_file_is_told_before_the_first_stage(
+    tmp_path: Path, change: str, message: str
+) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(
+        f"out: {tmp_path / 'out'}\nsample:\npack: {{max_sequence_length: 8}}\n{change}\n"
+    )
+    with pytest.raises(UserError, match=message):
+        run_stages(load_run_config(path), lambda *_: None)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_package_is_told_before_the_first_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("data_preprocessing.run_checks.find_spec", lambda _: None)
+    path = tmp_path / "c.yaml"
+    start = f"out: {tmp_path / 'out'}\nsample:\n"
+    path.write_text(f"{start}pack: {{max_sequence_length: 8}}\nmerge: {{near_duplicates: 0.8}}\n")
+    with pytest.raises(UserError, match="rensa"):
+        run_stages(load_run_config(path), lambda *_: None)
+    path.write_text(f"{start}pack: {{max_sequence_length: 8, compression: lz4}}\n")
+    with pytest.raises(UserError, match="hdf5plugin"):
+        run_stages(load_run_config(path), lambda *_: None)
 
 
 def test_something_must_be_read(tmp_path: Path) -> None:

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from modelzoo_mediswift.engine.base import EvalResult, StepResult
+from modelzoo_mediswift.report.log import LOG_FILE
 from modelzoo_mediswift.sparsity.levels import Level
 from modelzoo_mediswift.trainer.callbacks.base import Callback, Run
 from modelzoo_mediswift.trainer.callbacks.rate import Rate
 
-LOG_FILE = "log.jsonl"
 END_FACTS = ("revived_moved", "stopped_early")  # known at the end alone
 
 

@@ -17,18 +17,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from modelzoo_mediswift.checkpoint.directory import is_of
+from modelzoo_mediswift.checkpoint.directory import META_FILE, is_of
 from modelzoo_mediswift.data.batch import PaddingCount
 from modelzoo_mediswift.engine.base import StepResult
 from modelzoo_mediswift.engine.energy import EnergyMeter
+from modelzoo_mediswift.report.run import PER_SEQUENCE_TERMS, RECORD_FILE
 from modelzoo_mediswift.trainer.callbacks.base import Callback, Run
 from modelzoo_mediswift.whole_files import write_json
 
-RECORD_FILE = "run_record.json"
 FORMAT = 1
 SAVE_EVERY = 60.0  # seconds; energy counters wrap after some minutes at the earliest
 ORIGIN = ("started_from", "started_from_sha256", "revived_weights", "revival_check")
-PER_SEQUENCE = ("attention", "softmax")  # a token's cost grows with its sequence's length
 
 
 class RunRecord(Callback):
@@ -75,7 +74,7 @@ class RunRecord(Callback):
             self._save(result.step)
 
     def on_checkpoint(self, step: int, path: Path) -> None:
-        meta = _read(path / "meta.json")
+        meta = _read(path / META_FILE)
         self.record["checkpoints"][path.name] = meta.get("sha256", {})
         self._save(step)
 
@@ -115,7 +114,7 @@ class RunRecord(Callback):
             scale = self.padding.mean_length / plan["sequence_length"]
         parts = {name: value for name, value in terms.items() if name != "total"}
         return self.tokens * sum(
-            value * (scale if name in PER_SEQUENCE else 1.0) for name, value in parts.items()
+            value * (scale if name in PER_SEQUENCE_TERMS else 1.0) for name, value in parts.items()
         )
 
 

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelzoo_mediswift.engine.base import EvalResult, StepResult
+from modelzoo_mediswift.report.run import EVENTS_DIR
 from modelzoo_mediswift.sparsity.levels import Level
 from modelzoo_mediswift.trainer.callbacks.base import Callback, Run
 from modelzoo_mediswift.trainer.callbacks.rate import Rate
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
-
-EVENTS_DIR = "events"
 
 
 class TensorBoardLogger(Callback):

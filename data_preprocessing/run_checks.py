@@ -1,0 +1,34 @@
+"""What would stop a run at a late stage, looked for before its first."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from data_preprocessing.pmid_lists import pmid_file, read_pmids
+from data_preprocessing.run_config import RunConfig
+from modelzoo_mediswift.errors import UserError, missing_package
+
+
+def refuse_what_cannot_end(config: RunConfig) -> None:
+    """Raise UserError for a file or a package that a stage will lack.
+
+    What lies in `out` is not looked for, since the run may make it; nor are labels, which a model
+    trained on its data writes.
+    """
+    named = {
+        "parse.inputs": config.parse.inputs,
+        "merge.decontaminate": config.merge.decontaminate,
+        "tokenizer.path": (config.tokenizer.path,) if config.tokenizer.path else (),
+        "finetune.input": tuple(section.input for section in config.finetune),
+    }
+    out = Path(config.out).resolve()
+    for key, paths in named.items():
+        for path in map(Path, paths):
+            if not path.exists() and not path.resolve().is_relative_to(out):
+                raise UserError(f"{key}: {path}: no such file or folder")
+    for path in map(pmid_file, config.merge.exclude_pmids):
+        if not path.resolve().is_relative_to(out):
+            read_pmids(path)
+    if config.merge.near_duplicates is not None and find_spec("rensa") is None:
+        raise missing_package("near_duplicates", "rensa", "dedup")
+    if config.pack.compression == "lz4" and find_spec("hdf5plugin") is None:
+        raise missing_package("compression lz4", "hdf5plugin", "lz4")
