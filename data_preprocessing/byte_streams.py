@@ -78,7 +78,8 @@ def encoding_of(head: bytes) -> str:
     """Return the encoding that a byte-order mark or an XML declaration in `head` names.
 
     UTF-16 is also known by the zero beside the first `<`. UTF-8 where nothing else is known: no
-    name, one that Python does not know, or UTF-16's in bytes that are not (it was converted).
+    name, one that Python does not know as a text's, or one in which the declaration itself could
+    not be read, such as UTF-16's in a file that was converted.
     """
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
@@ -87,11 +88,14 @@ def encoding_of(head: bytes) -> str:
     if head.startswith(codecs.BOM_UTF8):
         return "utf-8-sig"
     declared = _DECLARED_ENCODING.match(head[:1024])
-    try:
-        name = codecs.lookup(declared[1].decode()).name if declared else "utf-8"
-    except LookupError:
+    if declared is None:
         return "utf-8"
-    return "utf-8" if name.startswith(("utf-16", "utf-32")) else name
+    try:
+        name = codecs.lookup(declared[1].decode()).name
+        # Python's "zlib", "hex" and "idna" are no encodings of texts, and raise here.
+        return name if b"<?xml".decode(name, errors="replace") == "<?xml" else "utf-8"
+    except (LookupError, ValueError):
+        return "utf-8"
 
 
 def to_utf8(data: bytes) -> bytes:

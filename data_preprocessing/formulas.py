@@ -83,7 +83,8 @@ def _is_blank_token(element: Any) -> bool:
 def _base(element: Any, text: str) -> str:
     """Return what a part of a row begins with: of R with an index, not more than R."""
     has_script = local_name(element) in _SCRIPTED and len(element) > 0
-    return _math(element[0]) if has_script else text
+    # Its plain text: to write it a second time at each level would take for ever.
+    return "".join(element[0].itertext()).lstrip() if has_script else text
 
 
 def _parts(element: Any) -> list[str]:

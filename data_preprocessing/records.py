@@ -224,6 +224,13 @@ def read_group(
         yield from _group_batches(file, group, columns)
 
 
+def row_groups(path: Path) -> int:
+    """How many row groups a file of records has; raises UserError as `read_batches` does."""
+    with _opened(path) as file:
+        count: int = file.num_row_groups
+    return count
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     with _reading(path), pq.ParquetFile(path) as file:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import DTypeLike, NDArray
 from tokenizers import Tokenizer
 from tqdm import tqdm
@@ -28,7 +27,7 @@ from data_preprocessing.bpe import (
     tokenizer_sha256,
 )
 from data_preprocessing.executor import Executor, Local
-from data_preprocessing.records import read_group, replacing
+from data_preprocessing.records import read_group, replacing, row_groups
 
 BUCKET_BYTES = 64 << 20
 _MAX_BUCKETS = 256
@@ -109,7 +108,7 @@ def tokenize_file(
     tokenizer = load_tokenizer(tokenizer_path)
     dtype = np.uint16 if tokenizer.get_vocab_size() <= 1 << 16 else np.int32
     _prepare(folder, made_from)
-    chunks = pq.read_metadata(path).num_row_groups
+    chunks = row_groups(path)
     missing = [i for i in range(chunks) if not _tokens_file(folder, i).exists()]
     with tqdm(total=chunks, desc=f"tokenize {path.stem}", unit="chunk", disable=None) as progress:
         progress.update(chunks - len(missing))

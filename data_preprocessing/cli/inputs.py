@@ -11,6 +11,7 @@ from data_preprocessing.cli.options import (
     add_stage,
     add_workers,
     executor_of,
+    not_negative,
     positive,
 )
 from data_preprocessing.cli.show import print_counts
@@ -59,7 +60,11 @@ def add_fetch(stages: Any) -> None:
     stage.add_argument("--newest", type=positive, metavar="N", help="only the last N of each set")
     stage.add_argument("--connections", type=positive, default=3, help="at the same time")
     stage.add_argument(
-        "--interval", type=float, default=0.34, help="seconds between two requests, at least"
+        "--interval",
+        type=not_negative,
+        metavar="X",
+        default=0.34,
+        help="seconds between two requests, at least",
     )
     stage.add_argument("--prune", action="store_true", help="remove what the server has removed")
 
@@ -113,7 +118,11 @@ def add_fetch_pmc(stages: Any) -> None:
     )
     stage.add_argument("--connections", type=positive, default=16, help="at the same time")
     stage.add_argument(
-        "--interval", type=float, default=0.0, help="seconds between two requests, at least"
+        "--interval",
+        type=not_negative,
+        metavar="X",
+        default=0.0,
+        help="seconds between two requests, at least",
     )
     stage.add_argument(
         "--max_failed", type=int, default=100, metavar="N", help="give up after so many failures"

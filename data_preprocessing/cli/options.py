@@ -1,6 +1,7 @@
 """Options that several stages have."""
 
 import argparse
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -99,3 +100,14 @@ def positive(text: str) -> int:
 
 
 positive.__name__ = "positive number"  # what argparse calls it in its message
+
+
+def not_negative(text: str) -> float:
+    """A number from 0 on, for argparse's `type`."""
+    number = float(text)
+    if not 0 <= number < math.inf:
+        raise ValueError
+    return number
+
+
+not_negative.__name__ = "number from 0 on"

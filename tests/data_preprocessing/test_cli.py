@@ -117,6 +117,15 @@ def test_a_user_s_mistake_is_one_line(
     assert output.err.count("\n") == 1
 
 
+def test_records_that_are_cut_short_are_one_line(
+    packing: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Path(packing[1]) / "train.parquet"
+    path.write_bytes(path.read_bytes()[:-20])
+    assert main(packing) == 2
+    assert "train.parquet: not a readable Parquet file" in capsys.readouterr().err
+
+
 def test_sequences_larger_than_memory_are_one_line(
     packing: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -134,6 +143,7 @@ def test_sequences_larger_than_memory_are_one_line(
         (["pak"], "invalid choice: 'pak'"),
         (["pack"], "required: DIR"),
         (["pack", "x", "-t", "t", "-o", "o", "--max_sequence_length", "0"], "positive number"),
+        (["fetch", "x", "--interval", "nan"], "invalid number from 0 on value: 'nan'"),
         (["parse", "x", "-o", ""], "argument -o/--out: invalid path value: ''"),
         (["parse", "", "-o", "x"], "argument INPUT: invalid path value: ''"),
     ],

@@ -80,3 +80,10 @@ def test_a_blank_at_the_ends_counts_between_words(before: str, after: str, text:
 
 def test_only_blanks_are_no_formula() -> None:
     assert math_text(etree.fromstring("<math><mspace/><mtext/></math>"), "of", "in") == ""
+
+
+def test_formulas_in_formulas_take_no_longer_than_their_length() -> None:
+    depth = 100
+    start, end = "<mrow><mtext>ab</mtext><msub>", "<mi>i</mi></msub></mrow>"
+    text = math_text(etree.fromstring(f"<math>{start * depth}<mi>cd</mi>{end * depth}</math>"))
+    assert text == "ab " * depth + "cd" + "i" * depth

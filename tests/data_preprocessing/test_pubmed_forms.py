@@ -41,6 +41,15 @@ def test_forms_of_the_file(tmp_path: Path, document: str) -> None:
     assert not log.problems
 
 
+@pytest.mark.parametrize(
+    "name", ["hex", "zlib", "rot13", "idna", "punycode", "cp500", "utf-32", "x"]
+)
+def test_a_declared_encoding_that_the_text_cannot_be_in(tmp_path: Path, name: str) -> None:
+    document = f'<?xml version="1.0" encoding="{name}"?>' + citation(1, article=title("Café é"))
+    (record,), _ = read(tmp_path, document.encode())
+    assert record.title == "Café é"
+
+
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "utf-16-le", "utf-16-be", "cp1252"])
 def test_other_encodings(tmp_path: Path, encoding: str) -> None:
     document = f'<?xml version="1.0" encoding="{encoding}"?>' + citation(1, article=title("Café é"))
