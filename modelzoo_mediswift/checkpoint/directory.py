@@ -168,12 +168,16 @@ def keep_newest(model_dir: Path, count: int, best: int | None = None) -> None:
 
 def _read_meta(path: Path) -> Mapping[str, Any]:
     if not path.is_dir():
-        raise UserError(f"{path}: no such checkpoint directory")
+        newest = newest_checkpoint(path.parent)
+        hint = f"; the newest beside it is {newest}" if newest else ""
+        raise UserError(f"{path}: no such checkpoint directory{hint}")
     try:
         meta = json.loads((path / META_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         newest = newest_checkpoint(path)
         hint = f"; the newest in it is {newest}" if newest else ""
+        if (path / "config.json").is_file():
+            hint = f"; `mediswift import {path}` makes one of a Hugging Face folder"
         raise UserError(f"{path}: not a checkpoint ({META_FILE} is missing){hint}") from error
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise DamagedCheckpoint(path, f"{META_FILE}: {error}") from error

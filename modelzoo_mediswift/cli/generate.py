@@ -41,11 +41,13 @@ def run(arguments: argparse.Namespace) -> int:
     from modelzoo_mediswift.cli.loading import load_model, read_tokenizer, trained_layout
     from modelzoo_mediswift.engine.sparse_reading import compress_where_faster
     from modelzoo_mediswift.model.generate import read_prefix
+    from modelzoo_mediswift.model.packed import pack_linear_layers
     from modelzoo_mediswift.model.sample import Sampling, stream
     from modelzoo_mediswift.tasks.layout import POSITIONS, layout_example
 
-    model, checkpoint = load_model(arguments.checkpoint, arguments.device)
+    model, checkpoint = load_model(arguments.checkpoint, arguments.device, pack=False)
     compress_where_faster(model, checkpoint.model)
+    pack_linear_layers(model)
     text = read_tokenizer(arguments.tokenizer, checkpoint, arguments.checkpoint)
     layout = layout_example(
         text.encode(source),

@@ -191,7 +191,11 @@ def _write_labels(
         if answers[pmid][1] >= min_confidence
     }
     if not kept:
-        raise UserError(f"{output}: no label has a confidence of {min_confidence} or more")
+        highest = max(confidence for _, confidence in answers.values())
+        raise UserError(
+            f"{output}: no label has a confidence of {min_confidence} or more; the highest is "
+            f"{highest:.4f}"
+        )
     note = {
         **facts,
         "min_confidence": min_confidence,

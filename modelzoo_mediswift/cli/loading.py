@@ -20,10 +20,13 @@ if TYPE_CHECKING:
     from modelzoo_mediswift.model.gpt3 import GPT3
 
 
-def load_model(path: Path, device: str, precision: str = "float32") -> tuple[GPT3, Checkpoint]:
+def load_model(
+    path: Path, device: str, precision: str = "float32", *, pack: bool = True
+) -> tuple[GPT3, Checkpoint]:
     """The dense model of a checkpoint on the device, to be asked only, and the checkpoint itself.
 
-    `precision`, float32 or bfloat16, is that of weights and arithmetic.
+    `precision`, float32 or bfloat16, is that of weights and arithmetic. Without `pack` its weights
+    stay as they are, for who has another way to read them.
     """
     import torch
 
@@ -40,7 +43,8 @@ def load_model(path: Path, device: str, precision: str = "float32") -> tuple[GPT
     model = build_model(config_of(checkpoint, path).init.model, seed=None)
     load_dense(model, checkpoint.model, path)
     model = model.to(find_device(device), getattr(torch, precision)).eval()
-    pack_linear_layers(model)
+    if pack:
+        pack_linear_layers(model)
     return model, checkpoint
 
 

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -206,7 +207,7 @@ def _overrides(arguments: argparse.Namespace) -> dict[str, object]:
     for flag, keys in DISPLACED.items():
         if (name := OVERRIDES[flag]) in overrides:
             others = tuple(key for key in keys if OVERRIDES[key] not in overrides)
-            overrides[name] = Displacing(overrides[name], others, _say)
+            overrides[name] = Displacing(overrides[name], others, cache(_say))
     if arguments.mode.startswith("eval"):
         overrides.pop("trainer.fit.ckpt_path", None)  # names what to evaluate, not where to start
     if arguments.disable_strict_checkpoint_loading:

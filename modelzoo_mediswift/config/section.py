@@ -104,7 +104,16 @@ NonNegativeFloat = Annotated[float, Field(ge=0), expected("a number >= 0")]
 Number = Annotated[float, expected("a number")]
 Probability = Annotated[float, Field(ge=0, lt=1), expected("a number in [0, 1)")]
 Text = Annotated[str, Field(min_length=1), expected("text")]
-PathText = Annotated[str, Field(min_length=1), expected("a path")]
+
+
+def _literal_path(value: str) -> str:
+    """Else a folder named `~` would be made."""
+    if value.startswith(("~", "$")):
+        raise problem(f"expected a path in full (`~` and `$` are a shell's), got {show(value)}")
+    return value
+
+
+PathText = Annotated[str, Field(min_length=1), expected("a path"), AfterValidator(_literal_path)]
 
 
 def _listed(value: object) -> object:

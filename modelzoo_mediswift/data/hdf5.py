@@ -236,7 +236,9 @@ def _h5_files(folder: Path) -> Iterator[Path]:
         )
     paths = list(folder.glob("*.h5"))
     if not paths:
-        raise UserError(f"{folder}: no *.h5 files in it")
+        inside = sorted({path.parent.name for path in folder.glob("*/*.h5")})
+        hint = f"; there are some in its folders {', '.join(inside)}" if inside else ""
+        raise UserError(f"{folder}: no *.h5 files in it{hint}")
     yield from paths
 
 

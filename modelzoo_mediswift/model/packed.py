@@ -28,6 +28,11 @@ class PackedLinear(nn.Module):
         return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
 
 
+def packed(layer: nn.Linear) -> nn.Module:
+    """The layer packed where this machine and PyTorch can; else itself."""
+    return PackedLinear(layer) if _can_pack(layer.weight) else layer
+
+
 def pack_linear_layers(model: nn.Module) -> None:
     """Replace the linear layers in place, where this machine and PyTorch can pack them.
 
@@ -35,8 +40,8 @@ def pack_linear_layers(model: nn.Module) -> None:
     """
     for module in list(model.modules()):
         for name, child in module.named_children():
-            if type(child) is nn.Linear and _can_pack(child.weight):
-                setattr(module, name, PackedLinear(child))
+            if type(child) is nn.Linear:
+                setattr(module, name, packed(child))
 
 
 def _can_pack(weight: Tensor) -> bool:

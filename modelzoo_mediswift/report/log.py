@@ -62,6 +62,15 @@ class Log:
         return int(self.origin["step"])
 
 
+def _runs_in(folder: Path) -> str:
+    """The runs that a folder of runs has, as far as they fit in a line."""
+    found = sorted(
+        str(log.parent) for depth in ("*", "*/*") for log in folder.glob(f"{depth}/{LOG_FILE}")
+    )
+    more = ", ..." if len(found) > 4 else ""
+    return f", such as {', '.join(found[:4])}{more}" if found else ""
+
+
 def read_log(folder: Path) -> Log:
     """Read the log in a run's model_dir.
 
@@ -72,8 +81,10 @@ def read_log(folder: Path) -> Log:
     try:
         lines = path.read_bytes().split(b"\n")
     except FileNotFoundError:
-        found = "has no log.jsonl" if folder.is_dir() else "no such folder"
-        raise UserError(f"{folder}: {found}; expected a run's model_dir") from None
+        found = f"has no {LOG_FILE}" if folder.is_dir() else "no such folder"
+        raise UserError(
+            f"{folder}: {found}; expected a run's model_dir{_runs_in(folder)}"
+        ) from None
     except NotADirectoryError:
         raise UserError(f"{folder}: not a folder; expected a run's model_dir") from None
     except OSError as error:

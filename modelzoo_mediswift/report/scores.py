@@ -24,12 +24,10 @@ EXPLANATION_SEVERAL = (
 
 
 def newest_score(run: Run, task: str | None = None) -> Score | None:
-    """The first score of the run's latest checkpoint, on the test split if there is one."""
+    """The first score of the latest checkpoint that was scored on the test split; where none was,
+    of the latest that was scored on another."""
     chosen = [score for score in run.scores if task in (None, score.task)]
-    if not chosen:
-        return None
-    key = max((score.split == "test", _step(score)) for score in chosen)
-    return next(score for score in chosen if (score.split == "test", _step(score)) == key)
+    return max(chosen, key=lambda score: (score.split == "test", _step(score)), default=None)
 
 
 def moment(run: Run, score: Score) -> str:

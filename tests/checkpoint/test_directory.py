@@ -133,5 +133,12 @@ def test_other_formats_and_missing_directories(tmp_path):
     (path / "meta.json").unlink()
     with pytest.raises(UserError, match=r"not a checkpoint \(meta.json is missing\)"):
         load_checkpoint(path)
-    with pytest.raises(UserError, match="no such checkpoint directory"):
+    (path / "config.json").touch()
+    with pytest.raises(UserError, match=r"; `mediswift import .*checkpoint_10` makes one of a Hug"):
+        load_checkpoint(path)
+    with pytest.raises(
+        UserError, match=r"no such checkpoint directory; the newest beside it is .*"
+    ):
         load_checkpoint(tmp_path / "checkpoint_11")
+    with pytest.raises(UserError, match=r"no such checkpoint directory$"):
+        load_checkpoint(tmp_path / "other" / "checkpoint_11")

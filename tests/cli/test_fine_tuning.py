@@ -67,6 +67,22 @@ def test_the_function_is_unchanged_and_the_weights_move(dense, capsys):
     assert events("tuned")[-1]["revived_moved"] >= counted
 
 
+def test_data_of_another_tokenizer_are_refused(run_files, dense, capsys):
+    def made_with(tokenizer: str) -> None:
+        params = {"vocab_size": 64, "tokenizer_sha256": tokenizer}
+        Path("train/data_params.json").write_text(json.dumps(params))
+
+    made_with("a" * 64)
+    assert main(["CPU", "-p", "sparse.yaml", "-o", "pretrained", "--max_steps", "1"]) == 0
+    ours = dense.replace("ckpt_path: run/checkpoint_5", "ckpt_path: pretrained/checkpoint_1")
+    made_with("b" * 64)
+    capsys.readouterr()
+    assert run(ours, "--max_steps", "1") == 2
+    assert "train: made with another tokenizer than the data of" in capsys.readouterr().err
+    made_with("a" * 64)
+    assert run(ours, "--max_steps", "1") == 0
+
+
 @pytest.mark.parametrize("init", ["scaled_uniform", "scaled_normal"])
 def test_revived_weights_can_be_drawn(dense, init):
     drawn = dense.replace("DensifyOnLoad: {}", f"DensifyOnLoad: {{init: {init}, scale: 0.5}}")

@@ -1,4 +1,5 @@
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -6,11 +7,14 @@ import torch
 from tokenizers import Tokenizer
 
 from data_preprocessing.bpe import load_tokenizer, save_tokenizer, train_tokenizer
-from modelzoo_mediswift.build_model import build_model
+from modelzoo_mediswift.build_model import build_masking, build_model
 from modelzoo_mediswift.checkpoint.directory import Checkpoint, save_checkpoint
 from modelzoo_mediswift.cli.generate import pieces
 from modelzoo_mediswift.cli.main import main
 from modelzoo_mediswift.config.load import parse_config
+from modelzoo_mediswift.engine import sparse_reading
+from modelzoo_mediswift.engine.sparse_layers import SparseLinear
+from modelzoo_mediswift.kernels import library
 from modelzoo_mediswift.model.tensors import unique_tensors
 from modelzoo_mediswift.whole_files import file_sha256
 
@@ -61,6 +65,36 @@ def test_greedy_is_what_the_model_says(capsys, files):
         produced.append(token)
     out = output(capsys, files, "IL-6 rose", "--max_new_tokens", "8")
     assert out == tokenizer.decode(produced) + "\n"
+
+
+@pytest.mark.skipif(not library.is_available(), reason="kernels are not compiled")
+@pytest.mark.parametrize("faster", [False, True])
+def test_a_sparse_checkpoint_is_read_in_the_faster_form(
+    capsys, files, tmp_path, monkeypatch, faster
+):
+    config = parse_config(CONFIG + "    sparsity: 0.75\n", "x").init
+    model = build_model(config.model, seed=0)
+    build_masking(config, model, 0)
+    tensors = {name: tensor.detach().clone() for name, tensor in unique_tensors(model).items()}
+    path = save_checkpoint(Checkpoint(1, tensors, config=CONFIG), tmp_path / "sparse")
+    calls = []
+    monkeypatch.setattr(sparse_reading, "_seconds", lambda products: calls.append(products) or 1.0)
+    plain = output(capsys, (path, files[1]), "IL-6", "--max_new_tokens", "12")  # none is faster
+    compressed = []
+    monkeypatch.setattr(SparseLinear, "compress", _noted(SparseLinear.compress, compressed))
+    times = iter((2.0, 1.0) if faster else (1.0, 2.0))
+    monkeypatch.setattr(sparse_reading, "_seconds", lambda products: next(times))
+    assert output(capsys, (path, files[1]), "IL-6", "--max_new_tokens", "12") == plain
+    assert len(compressed) == (12 if faster else 0)
+    assert [len(products) for products in calls] == [12, 12]
+
+
+def _noted(method, calls: list) -> Callable[..., None]:
+    def noted(*arguments) -> None:
+        calls.append(arguments)
+        method(*arguments)
+
+    return noted
 
 
 def test_draws_repeat_with_their_seed(capsys, files):

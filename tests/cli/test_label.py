@@ -49,3 +49,7 @@ def test_one_class_is_warned_of(run_files, capsys: pytest.CaptureFixture[str]) -
     assert said.rstrip().endswith(
         "see what the checkpoint has learnt (mediswift evaluate) before training on them"
     )
+    assert main([*COMMAND, "--min_confidence", "0.95"]) == 2
+    assert "no label has a confidence of 0.95 or more; the highest is 0.9000\n" in (
+        capsys.readouterr().err
+    )

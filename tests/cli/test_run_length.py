@@ -52,3 +52,12 @@ def test_both_flags_exclude_each_other(run_files: Path, capsys: pytest.CaptureFi
     assert main(["CPU", "-p", "sparse.yaml", "--num_steps", "3", "--num_epochs", "1"]) == 2
     assert "num_steps and num_epochs exclude each other" in capsys.readouterr().err
     assert not Path("run").exists()
+
+
+def test_of_a_recipe_it_is_said_once(run_files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stage = Path("sparse.yaml").read_text().replace("max_steps: 20", "num_epochs: 1")
+    stage = stage.replace("trainer:", "  - trainer:", 1).replace("\n  ", "\n      ")
+    stages = [stage.replace("model_dir: run", f"model_dir: {name}") for name in "ab"]
+    Path("recipe.yaml").write_text("trainer:\n" + "".join(stages))
+    assert main(["CPU", "-p", "recipe.yaml", "--num_steps", "1"]) == 0
+    assert capsys.readouterr().err.count("--num_steps 1 replaces num_epochs 1") == 1

@@ -65,6 +65,14 @@ def test_paths_stay_as_they_are_written(load: Load) -> None:
     [
         (("./data", "[]"), "15: {}.data_dir: expected at least one entry, got []"),
         (("./data", "3"), "15: {}.data_dir: expected a path, got 3"),
+        (
+            ("./data", "~/data"),
+            '15: {}.data_dir: expected a path in full (`~` and `$` are a shell\'s), got "~/data"',
+        ),
+        (
+            ("./data", "[$DATA]"),
+            '15: {}.data_dir.0: expected a path in full (`~` and `$` are a shell\'s), got "$DATA"',
+        ),
         (("./data", "[a, 3]"), "15: {}.data_dir.1: expected a path, got 3"),
         (more("shuffle: 1"), "17: {}.shuffle: expected true or false, got 1"),
         (more("num_workers: -1"), "17: {}.num_workers: expected an integer >= 0, got -1"),

@@ -174,7 +174,11 @@ def refusal(path: Path, max_sequence_length: int | None = None) -> str:
 
 def test_refuses_folders_without_data(tmp_path: Path) -> None:
     assert "no such folder" in refusal(tmp_path / "nothing")
-    assert "no *.h5 files" in refusal(tmp_path)
+    assert refusal(tmp_path).endswith("no *.h5 files in it")
+    for split in ("validation", "train"):
+        (tmp_path / split).mkdir()
+        (tmp_path / split / "data.h5").touch()
+    assert refusal(tmp_path).endswith("in it; there are some in its folders train, validation")
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,15 @@ def test_checkpoints_come_in_the_order_of_their_steps(make_run, write_scores):
     assert newest_score(read_runs([run])[0]).checkpoint == "checkpoint_100"
 
 
+def test_an_earlier_test_score_goes_before_a_later_one_of_another_split(make_run, write_scores):
+    run = make_run(start())
+    write_scores(run, "checkpoint_20", likelihood=score(0.5), generation=score(0.25))
+    path = write_scores(run, "checkpoint_100", likelihood=score(0.75))
+    path.write_text(path.read_text().replace('"split": "test"', '"split": "validation"'))
+    found = newest_score(read_runs([run])[0])
+    assert (found.checkpoint, found.how, found.accuracy) == ("checkpoint_20", "likelihood", 0.5)
+
+
 def test_run_without_evaluations(make_run):
     run = make_run(start())
     assert read_evaluations(run) == ((), ())

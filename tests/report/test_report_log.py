@@ -126,3 +126,13 @@ def test_missing_runs_are_named(tmp_path):
 def test_log_without_a_start_is_no_run(make_run):
     with pytest.raises(UserError, match=r"log\.jsonl: holds no start record"):
         read_log(make_run(train(10)))
+
+
+def test_a_folder_of_runs_names_them(tmp_path):
+    for name in ("a", "b/c"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "log.jsonl").touch()
+    with pytest.raises(UserError, match=r"expected a run's model_dir, such as .*/a, .*/b/c$"):
+        read_log(tmp_path)
+    with pytest.raises(UserError, match=r"expected a run's model_dir$"):
+        read_log(tmp_path / "b" / "c" / "nothing")

@@ -56,6 +56,15 @@ def test_model_is_found_by_shape_and_sparsity(make_run, model):
     assert paper_model(run_of(make_run, model)) is model
 
 
+def test_other_heads_make_another_model(make_run):
+    model = paper.MODELS[0]
+    plan = plan_of(model)
+    for flops in ("flops_per_token", "flops_per_token_dense"):
+        plan[flops]["softmax"] *= 2
+    first = start(plan=plan, total_steps=200_000)
+    assert paper_model(read_runs([make_run(first, train(200_000, 2.0))])[0]) is None
+
+
 def test_miniature_is_none_of_the_papers_models(make_run):
     runs = read_runs([make_run(*whole_run(start(), 300, 8.0, 3.0))])
     assert paper_model(runs[0]) is None
