@@ -1,7 +1,7 @@
 /* AVX-512 (F, BW, DQ, VL: every server processor that has it at all). */
 #if defined(__x86_64__)
 #define LANES 16
-#define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")))
+#define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,popcnt")))
 typedef float vector __attribute__((vector_size(64), aligned(4), may_alias));
 
 #include "avx512.h"
@@ -17,22 +17,17 @@ TARGET static inline void vector_sums(vector a, vector b, vector c, vector d, fl
  * page. A hint beyond the end does no harm. */
 enum { AHEAD = 1024 };
 
-/* A block of 64 inputs is four registers, and a permutation looks sixteen offsets up at once. */
-TARGET static inline __m512 look_up(const __m512 in[4], __m512i offset)
-{
-    const __m512 low = _mm512_permutex2var_ps(in[0], offset, in[1]);
-    const __m512 high = _mm512_permutex2var_ps(in[2], offset, in[3]);
-    return _mm512_mask_blend_ps(_mm512_test_epi32_mask(offset, _mm512_set1_epi32(32)), low, high);
-}
-
+/* A block of 64 inputs is four registers, and so are, spread by their bits, a row's values. */
 TARGET static void one_token(const sparse_list *w, const float *values, const float *bias,
                              const float *x, float *y, int64_t first_row, int64_t last_row)
 {
+    const float *end = values + w->start[blocks(w->cols) * w->rows];
     __m512 sums[FEW_ROWS];
     for (int64_t row = first_row; row < last_row; row++)
         sums[row - first_row] = _mm512_setzero_ps();
     for (int64_t block = 0; block < blocks(w->cols); block++) {
-        const uint32_t *start = w->start + block * w->rows;
+        const uint64_t *bits = w->bits + block * w->rows;
+        const float *value = values + w->start[block * w->rows + first_row];
         const int64_t width = least(BLOCK, w->cols - block * BLOCK);
         __m512 in[4];
         for (int i = 0; i < 4; i++) {
@@ -40,18 +35,17 @@ TARGET static void one_token(const sparse_list *w, const float *values, const fl
             in[i] = _mm512_maskz_loadu_ps(there, x + block * BLOCK + 16 * i);
         }
         for (int64_t row = first_row; row < last_row; row++) {
-            const uint32_t end = start[row + 1];
             __m512 sum = sums[row - first_row];
-            uint32_t n = start[row];
-            /* As many turns for every row: a branch that is foreseen is worth more than a load. */
-            for (int turn = 0; turn < w->widest; turn++, n += 16) {
-                const __mmask16 there = first_lanes((int64_t)end - n);
-                const __m512i offset =
-                    _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(there, w->offset + n));
-                __builtin_prefetch(values + n + AHEAD);
-                __builtin_prefetch(w->offset + n + AHEAD);
-                const __m512 weight = _mm512_maskz_loadu_ps(there, values + n);
-                sum = _mm512_mask3_fmadd_ps(weight, look_up(in, offset), sum, there);
+            __builtin_prefetch(value + AHEAD);
+#pragma GCC unroll 4
+            for (int i = 0; i < 4; i++) {
+                const __mmask16 there = (__mmask16)(bits[row] >> 16 * i);
+                /* Expanding from memory is one instruction, and a slow one on some processors. */
+                const __m512 next = end - value >= 16
+                                        ? _mm512_loadu_ps(value)
+                                        : _mm512_maskz_loadu_ps(first_lanes(end - value), value);
+                sum = _mm512_fmadd_ps(_mm512_maskz_expand_ps(there, next), in[i], sum);
+                value += _mm_popcnt_u32(there);
             }
             sums[row - first_row] = sum;
         }

@@ -22,6 +22,7 @@ _INT, _LONG, _POINTER = ctypes.c_int, ctypes.c_int64, ctypes.c_void_p
 _ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "make_lists": (_POINTER, _LONG, _LONG, *[_POINTER] * 5),
     "move": (_POINTER, _LONG, _LONG, *[_POINTER] * 3, _INT),
+    "make_bits": (_POINTER, _POINTER),
     "multiply": (_INT, _INT, *[_POINTER] * 5, _LONG),
     "gradient": (_INT, _INT, *[_POINTER] * 4, _LONG),
     "arrange": (_INT, _INT, *[_POINTER] * 3),
@@ -43,11 +44,11 @@ class List(ctypes.Structure):
     _fields_ = (
         ("rows", _LONG),
         ("cols", _LONG),
-        ("widest", _LONG),
         ("start", _POINTER),
         ("offset", _POINTER),
         ("place", _POINTER),
         ("value_start", _POINTER),
+        ("bits", _POINTER),
     )
 
 

@@ -46,14 +46,11 @@ class Pattern:
             self._turned_offset.data_ptr(),
             self._turned_place.data_ptr(),
         )
-        widest = int(self._start.diff().max()) if self._start.numel() > 1 else 0
-        self.list = List(
-            rows, cols, -(-widest // 16), self._start.data_ptr(), self._offset.data_ptr()
-        )
+        self._bits = torch.empty(0, dtype=torch.int64)  # made for the first single token
+        self.list = List(rows, cols, self._start.data_ptr(), self._offset.data_ptr())
         self.turned = List(
             cols,
             rows,
-            0,
             self._turned_start.data_ptr(),
             self._turned_offset.data_ptr(),
             self._turned_place.data_ptr(),
@@ -69,6 +66,7 @@ class Pattern:
             self._turned_start,
             self._turned_offset,
             self._turned_place,
+            self._bits,
         )
         return sum(tensor.nbytes for tensor in tensors)
 
@@ -133,6 +131,10 @@ class Pattern:
         """x W^T + bias for a few rows x (tokens, in), not packed."""
         result = x.new_empty(len(x), self.shape[0])
         library = load_library()
+        if not self._bits.numel():
+            self._bits = torch.empty(len(self._start) - 1, dtype=torch.int64)
+            self.list.bits = self._bits.data_ptr()
+            library.make_bits(ctypes.byref(self.list), self._bits.data_ptr())
         library.few_tokens(
             library.kernels(x.dtype),
             torch.get_num_threads(),

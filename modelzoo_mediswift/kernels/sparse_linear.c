@@ -93,6 +93,16 @@ void mediswift_make_lists(const uint8_t *mask, int64_t rows, int64_t cols, uint3
     turned_start[blocks(rows) * cols] = n;
 }
 
+/* Where a list has non-zeros: bit c of a row's part stands for column c of the block. */
+void mediswift_make_bits(const sparse_list *list, uint64_t *bits)
+{
+    for (int64_t part = 0; part < blocks(list->cols) * list->rows; part++) {
+        bits[part] = 0;
+        for (uint32_t n = list->start[part]; n < list->start[part + 1]; n++)
+            bits[part] |= (uint64_t)1 << list->offset[n];
+    }
+}
+
 /* values[n] = dense[row][column], or the other way round where `spread`; the others are left. */
 void mediswift_move(float *dense, int64_t rows, int64_t cols, const uint32_t *start,
                     const uint8_t *offset, float *values, int spread)

@@ -29,11 +29,11 @@ enum {
 
 typedef struct {
     int64_t rows, cols;
-    int64_t widest; /* of a row's part, in vectors of 16, rounded up */
     const uint32_t *start;       /* blocks(cols) * rows + 1 */
     const uint8_t *offset;       /* non-zeros */
     const uint16_t *place;       /* non-zeros; NULL where values stand in the list's own order */
     const uint32_t *value_start; /* with place: `start` of the matrix that has the values */
+    const uint64_t *bits;        /* blocks(cols) * rows, for single tokens: where non-zeros are */
 } sparse_list;
 
 typedef struct {
