@@ -3,11 +3,15 @@
 import fcntl
 import glob
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from modelzoo_mediswift.errors import UserError
+
+TEMPORARY = re.compile(r"\..+\.[^/]+-\d+\.tmp|\.signatures\.tmp")
+"""What `records.replacing` and `merge_texts` call what they have not finished."""
 
 
 @contextmanager
@@ -16,8 +20,10 @@ def only_one(path: Path, *, is_file: bool = False) -> Iterator[None]:
 
     A killed process lets go of it at once. The temporary files that it left, or a worker that was
     killed meanwhile, are removed.
-    Raises UserError if another run holds it.
+    Raises UserError if another run holds it, or if it is there and of another kind.
     """
+    if is_file and path.exists() and not path.is_file():  # a folder; /dev/null would be replaced
+        raise UserError(f"{path}: expected a file to write, found something else")
     folder = path.parent if is_file else path
     name = f".{path.name}.lock" if is_file else ".lock"
     try:
@@ -34,17 +40,19 @@ def only_one(path: Path, *, is_file: bool = False) -> Iterator[None]:
                 f"{path}: another run (process {holder}) is writing here; "
                 "wait for it, or choose another place"
             ) from None
-        temporary = f".{glob.escape(path.name)}.*.tmp" if is_file else ".*.tmp"
-        _remove(folder, temporary)
+        start = f".{path.name}." if is_file else "."
+        _remove(folder, start)
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
         lock.flush()
         try:
             yield
         finally:
-            _remove(folder, temporary)
+            _remove(folder, start)
 
 
-def _remove(folder: Path, pattern: str) -> None:
-    for left in folder.glob(pattern):  # nobody else writes here
-        left.unlink(missing_ok=True)
+def _remove(folder: Path, start: str) -> None:
+    """Remove the temporary files whose names have this start; other programs' have another form."""
+    for left in folder.glob(f"{glob.escape(start)}*.tmp"):
+        if TEMPORARY.fullmatch(left.name):
+            left.unlink(missing_ok=True)

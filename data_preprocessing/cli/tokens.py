@@ -98,6 +98,8 @@ def _pack(records: Path, tokenizer: Path, out: Path, dask: str | None, **options
     with only_one(out), executor_of(dask) as executor:
         splits = pack_corpus(records, tokenizer, out, executor=executor, **options)
     print_splits(out, splits)
+    if "validation" not in splits:
+        print(f"{out / 'validation'}: not written, there are no documents to validate with")
 
 
 def add_finetune(stages: Any) -> None:

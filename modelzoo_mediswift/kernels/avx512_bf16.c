@@ -240,23 +240,19 @@ TARGET static void unpack(const void *tile, int is_bf16, int64_t tokens, int64_t
         }
 }
 
-/* One block's values, rounded, in the order of the list. */
-TARGET static void round_values(const sparse_list *w, const float *values, void *rounded,
-                                int64_t block)
+TARGET static void arrange(const sparse_list *w, const float *values, void *arranged, int64_t block)
 {
     const uint32_t *start = w->start + block * w->rows;
     for (int64_t row = 0; row < w->rows; row++) {
         const uint32_t first = start[row], count = start[row + 1] - first;
         float part[BLOCK];
-        const float *from = values;
-        if (w->place)
-            from += w->value_start[row / BLOCK * w->cols + block * BLOCK];
+        const float *from = first_value(w, values, block, row);
         for (uint32_t n = 0; n < count; n++)
             part[n] = from[w->place ? w->place[first + n] : first + n];
         for (uint32_t n = 0; n < count; n += 16) {
             const __mmask16 there = first_lanes((int64_t)count - n);
             const __m512 sixteen = _mm512_maskz_loadu_ps(there, part + n);
-            _mm256_mask_storeu_epi16((bf16 *)rounded + first + n, there,
+            _mm256_mask_storeu_epi16((bf16 *)arranged + first + n, there,
                                      (__m256i)_mm512_cvtneps_pbh(sixteen));
         }
     }
@@ -268,7 +264,7 @@ const sparse_kernels bf16_kernels = {
     .gradient = gradient,
     .pack = pack,
     .unpack = unpack,
-    .round_values = round_values,
+    .arrange = arrange,
     .token_sums = token_sums,
 };
 #endif

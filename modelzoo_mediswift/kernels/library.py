@@ -24,7 +24,7 @@ _ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "move": (_POINTER, _LONG, _LONG, *[_POINTER] * 3, _INT),
     "multiply": (_INT, _INT, *[_POINTER] * 5, _LONG),
     "gradient": (_INT, _INT, *[_POINTER] * 4, _LONG),
-    "round_values": (_INT, _INT, *[_POINTER] * 3),
+    "arrange": (_INT, _INT, *[_POINTER] * 3),
     "token_sums": (_INT, _POINTER, _LONG, _LONG, _POINTER),
     "few_tokens": (_INT, _INT, *[_POINTER] * 5, _LONG),
     "pack": (_INT, _INT, _POINTER, _INT, _LONG, _LONG, _POINTER),

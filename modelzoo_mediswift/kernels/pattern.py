@@ -149,9 +149,10 @@ class Pattern:
         self, of: List, values: Tensor, bias: Tensor | None, packed: Tensor, result: Tensor
     ) -> None:
         library = load_library()
-        if packed.dtype == torch.bfloat16:
-            values = self._rounded(of, values)
-            bias = None if bias is None else bias.bfloat16().float()
+        if packed.dtype == torch.bfloat16 or of is self.turned:
+            values = self._arranged(of, values, packed.dtype)
+        if packed.dtype == torch.bfloat16 and bias is not None:
+            bias = bias.bfloat16().float()
         library.multiply(
             library.kernels(packed.dtype),
             torch.get_num_threads(),
@@ -163,18 +164,18 @@ class Pattern:
             len(packed),
         )
 
-    def _rounded(self, of: List, values: Tensor) -> Tensor:
-        """The values in bf16, in the order of a list."""
-        rounded = torch.empty(self.count, dtype=torch.bfloat16)
+    def _arranged(self, of: List, values: Tensor, dtype: torch.dtype) -> Tensor:
+        """The values in the order of a list."""
+        arranged = torch.empty(self.count, dtype=dtype)
         library = load_library()
-        library.round_values(
-            library.kernels(rounded.dtype),
+        library.arrange(
+            library.kernels(dtype),
             torch.get_num_threads(),
             ctypes.byref(of),
             values.data_ptr(),
-            rounded.data_ptr(),
+            arranged.data_ptr(),
         )
-        return rounded
+        return arranged
 
 
 def pack(rows: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -139,7 +139,7 @@ static void multiply_item(void *what, int64_t item)
                          least(row + CHUNK, t->list->rows));
 }
 
-/* Packed y = W x + bias; W is the transposed matrix where `place` is given. */
+/* Packed y = W x + bias, for values as `arrange` gives them. */
 void mediswift_multiply(int instructions, int threads, const sparse_list *list,
                         const void *values, const float *bias, const void *x, void *y,
                         int64_t tiles)
@@ -172,18 +172,18 @@ void mediswift_gradient(int instructions, int threads, const sparse_list *list, 
     run_items(threads, chunks * t.groups, gradient_item, &t);
 }
 
-static void round_item(void *what, int64_t block)
+static void arrange_item(void *what, int64_t block)
 {
     const task *t = what;
-    t->kernels->round_values(t->list, t->values, t->y, block);
+    t->kernels->arrange(t->list, t->values, t->y, block);
 }
 
-/* fp32 values as the products of bf16 take them. */
-void mediswift_round_values(int instructions, int threads, const sparse_list *list,
-                            const float *values, void *rounded)
+/* A matrix's values as the products with it, or with its transpose, take them. */
+void mediswift_arrange(int instructions, int threads, const sparse_list *list, const float *values,
+                       void *arranged)
 {
-    task t = {.kernels = kernels(instructions), .list = list, .values = values, .y = rounded};
-    run_items(threads, blocks(list->cols), round_item, &t);
+    task t = {.kernels = kernels(instructions), .list = list, .values = values, .y = arranged};
+    run_items(threads, blocks(list->cols), arrange_item, &t);
 }
 
 /* sums[feature] = sum over all tokens of packed bf16. Short enough for one thread. */

@@ -11,8 +11,8 @@
  *
  * The transposed matrix has its own starts and offsets and no values: place[] says where a value
  * stands, counted from the first value of the same BLOCK x BLOCK square, which fits 16 bits. Its
- * products take the values of the matrix itself in fp32; in bf16 they take a copy that is rounded
- * and brought into the order of its own list.
+ * products take a copy of the values, brought into the order of its own list; those of bf16 take
+ * rounded copies of either matrix.
  */
 #ifndef SPARSE_LINEAR_H
 #define SPARSE_LINEAR_H
@@ -51,14 +51,14 @@ typedef struct {
     /* fp32 only: y[rows] = W x + bias for one token. */
     void (*one_token)(const sparse_list *w, const float *values, const float *bias, const float *x,
                       float *y, int64_t first_row, int64_t last_row);
-    /* bf16 only: the values that `multiply` takes, of one block. */
-    void (*round_values)(const sparse_list *w, const float *values, void *rounded, int64_t block);
+    /* The values that `multiply` takes, of one block: in the list's order, and of tiles' type. */
+    void (*arrange)(const sparse_list *w, const float *values, void *arranged, int64_t block);
     /* bf16 only: each feature's sum over all tokens. */
     void (*token_sums)(const void *x, int64_t tiles, int64_t features, float *sums);
 } sparse_kernels;
 
 #define FP32_KERNELS                                                                               \
-    {sizeof(float), multiply, gradient, pack, unpack, one_token, NULL, NULL}
+    {sizeof(float), multiply, gradient, pack, unpack, one_token, arrange, NULL}
 
 extern const sparse_kernels portable_kernels;
 #if defined(__x86_64__)
@@ -71,5 +71,12 @@ extern const sparse_kernels bf16_kernels;
 
 static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t blocks(int64_t columns) { return (columns + BLOCK - 1) / BLOCK; }
+
+/* What the places of a row's part count from; where there are none, the list's numbers do. */
+static inline const float *first_value(const sparse_list *w, const float *values, int64_t block,
+                                       int64_t row)
+{
+    return w->place ? values + w->value_start[row / BLOCK * w->cols + block * BLOCK] : values;
+}
 
 #endif

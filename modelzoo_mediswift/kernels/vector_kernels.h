@@ -17,8 +17,8 @@ enum { HELD = 8, WIDTH = HELD * LANES };
 
 /* The rows of one chunk times one block of columns, for WIDTH tokens. */
 TARGET static inline __attribute__((always_inline)) void
-multiply_block(const sparse_list *w, const float *values, int by_place, const float *bias,
-               const float *x, float *y, int64_t block, int64_t first_row, int64_t last_row)
+multiply_block(const sparse_list *w, const float *values, const float *bias, const float *x,
+               float *y, int64_t block, int64_t first_row, int64_t last_row)
 {
     const uint32_t *start = w->start + block * w->rows;
     const uint8_t *offset = w->offset;
@@ -26,12 +26,9 @@ multiply_block(const sparse_list *w, const float *values, int by_place, const fl
     for (int64_t row = first_row; row < last_row; row++) {
         const uint32_t end = start[row + 1];
         vector *out = (vector *)(y + row * TILE);
-        const float *from = values;
-        if (by_place)
-            from += w->value_start[row / BLOCK * w->cols + block * BLOCK];
 #define WALK                                                                                       \
     for (uint32_t n = start[row]; n < end; n++) {                                                  \
-        const float weight = from[by_place ? w->place[n] : n];                                     \
+        const float weight = values[n];                                                            \
         const vector *in = (const vector *)(x + offset[n] * TILE);                                 \
         EACH(ADD_PRODUCT)                                                                          \
     }                                                                                              \
@@ -54,11 +51,19 @@ TARGET static void multiply(const sparse_list *w, const void *values, const floa
         for (int token = 0; token < TILE; token += WIDTH) {
             const float *in = (const float *)x + block * BLOCK * TILE + token;
             float *out = (float *)y + token;
-            if (w->place)
-                multiply_block(w, values, 1, bias, in, out, block, first_row, last_row);
-            else
-                multiply_block(w, values, 0, bias, in, out, block, first_row, last_row);
+            multiply_block(w, values, bias, in, out, block, first_row, last_row);
         }
+}
+
+static void arrange(const sparse_list *w, const float *values, void *arranged, int64_t block)
+{
+    float *to = arranged;
+    const uint32_t *start = w->start + block * w->rows;
+    for (int64_t row = 0; row < w->rows; row++) {
+        const float *from = first_value(w, values, block, row);
+        for (uint32_t n = start[row]; n < start[row + 1]; n++)
+            to[n] = from[w->place ? w->place[n] : n];
+    }
 }
 
 #define HOLD(j) const vector d##j = out[j];

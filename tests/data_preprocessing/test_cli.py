@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -126,6 +127,14 @@ def test_records_that_are_cut_short_are_one_line(
     assert "train.parquet: not a readable Parquet file" in capsys.readouterr().err
 
 
+def test_nothing_to_validate_with_is_told(
+    packing: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_parquet(Path(packing[1]) / "validation.parquet", [])
+    assert main(packing) == 0
+    assert "validation: not written, there are no documents" in capsys.readouterr().out
+
+
 def test_sequences_larger_than_memory_are_one_line(
     packing: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -155,6 +164,18 @@ def test_wrong_arguments(
         main(arguments)
     assert caught.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_tokenizer_takes_the_place_of_files_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for out in (tmp_path, tmp_path / "pipe"):
+        assert main(["tokenizer", str(tmp_path / "records"), "-o", str(out)]) == 2
+        assert capsys.readouterr().err == (
+            f"error: {out}: expected a file to write, found something else\n"
+        )
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_nothing_to_check_a_tokenizer_with(

@@ -22,7 +22,8 @@ from data_preprocessing.__main__ import main
 from data_preprocessing.download import BadContent, Patience
 from data_preprocessing.fetch import check_package, fetch_files
 from data_preprocessing.mirror import mirror_of
-from data_preprocessing.only_one import only_one
+from data_preprocessing.only_one import TEMPORARY, only_one
+from data_preprocessing.records import replacing
 from modelzoo_mediswift.errors import UserError
 
 BASELINE = "pubmed/baseline"
@@ -339,9 +340,15 @@ def test_full_disk(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_a_run_begins_without_what_a_killed_one_left(tmp_path: Path) -> None:
     half = tmp_path / ".a.parquet.host-1.tmp"
-    half.write_bytes(b"half")
+    others = tmp_path / ".letter.tmp"  # such as in a home folder that is given as OUT
+    for path in (half, others):
+        path.write_bytes(b"half")
     with only_one(tmp_path):
         assert not half.exists()
+    assert others.exists()
+    with replacing(tmp_path / "b.json") as temporary:
+        assert TEMPORARY.fullmatch(temporary.name)
+        temporary.write_text("")
 
 
 def test_two_runs_on_one_folder(server: Server, tmp_path: Path) -> None:
