@@ -168,6 +168,7 @@ LEAF = f"model.{FFN}"
             lambda p: replace_data(p, LEAF, h5py.ExternalLink("other.h5", "/x")),
             "has no data in this file",
         ),
+        (lambda p: set_leaf(p, "model.model.lm_head.weight", key=LEAF), "to which it is tied here"),
         (drop_masks, f"lacks {'model.transformer_decoder'}"),
         (lambda p: set_leaf(p, "optimizer.state.3.exp_avg", shapes=[[7]]), "float32 (7,) and is"),
         (lambda p: p.write_bytes(p.read_bytes()[:5000]), "not an HDF5 file, or a damaged one"),

@@ -16,6 +16,7 @@ from modelzoo_mediswift.optim.schedules import ConstantLR
 from modelzoo_mediswift.sparsity.filters import SparsityRule
 from modelzoo_mediswift.sparsity.masking import Masking
 from modelzoo_mediswift.sparsity.schedules import Every, Exp
+from modelzoo_mediswift.sparsity.static import Static
 
 CPU = torch.device("cpu")
 STATIC = SparsityRule(0.75)
@@ -154,6 +155,16 @@ def test_evaluation_is_that_of_masked_dense():
     sparse, plain = make_engine(), make_engine(sparse=False)
     found, expected = sparse.evaluate(batches(2)), plain.evaluate(batches(2))
     assert found.loss == pytest.approx(expected.loss, rel=1e-6)
+
+
+@pytest.mark.parametrize(("distance", "dense"), [(7, set(range(20, 28))), (8, {20, 28})])
+def test_lists_are_made_only_where_changes_leave_time_for_them(distance, dense):
+    class Changing(Static):
+        def changes_at(self, step):
+            return step in (20, 20 + distance)
+
+    found = {step for step in range(40) if sparse_layers._is_dense_at(Changing(), step)}
+    assert found == dense
 
 
 @needs_kernels
