@@ -123,15 +123,15 @@ def test_senseless_settings_are_refused(capsys, files, flag):
 
 
 def test_the_window_bounds_what_is_generated(capsys, files):
-    """48 positions less a soft prompt of 2 and the token that the first answer stands on."""
+    """48 positions less the end-of-text that begins each example and a soft prompt of 2."""
     path, tokenizer = files
     command = ["generate", str(path), "IL-6", "--tokenizer", str(tokenizer), "--max_new_tokens"]
     assert main([*command, "45"]) == 0
     capsys.readouterr()
     assert main([*command, "46"]) == 2
     assert capsys.readouterr().err.endswith(
-        "error: --max_new_tokens: expected at most 45, which is what the model's 48 positions leave,"
-        " got 46\n"
+        "error: --max_new_tokens: expected at most 45, which is what the model's 48 positions "
+        "leave, got 46\n"
     )
     assert main([*command, "47", "--no_prompt"]) == 0
 
