@@ -74,6 +74,7 @@ def fetch_files(
             for name, told in report.items():
                 for file in told["gone"]:
                     (out_dir / name / file).unlink(missing_ok=True)
+                    (out_dir / name / f"{file}.md5").unlink(missing_ok=True)
                     filelist_of(out_dir / name / file).unlink(missing_ok=True)
                     state.forget(f"{name}/{file}")
     return report
@@ -103,7 +104,10 @@ def _listing(
         raise UserError("; ".join(filter(None, (str(error), files.if_missing)))) from None
     found = {name: mark for name, mark in listing.items() if pattern.fullmatch(name)}
     if not found:
-        raise UserError(f"{mirror.where(files.folder)}: lists no file like {files.pattern}")
+        raise UserError(
+            f"{mirror.where(files.folder)}: lists no file like {files.pattern}; "
+            "if it has none yet, name the other sets only (--sets)"
+        )
     return found
 
 

@@ -9,6 +9,7 @@ its full text are both kept, as in the paper, unless `prefer_fulltext`.
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack
@@ -50,6 +51,8 @@ REASONS = (
     "near_duplicate",
     "has_fulltext",  # an abstract whose article's full text stays (prefer_fulltext)
 )
+_LANGUAGE = re.compile("[a-z]{3}")
+_LICENCE = re.compile("CC0|PD|CC-BY(?:-NC)?(?:-ND|-SA)?")
 _CODE = {reason: code for code, reason in enumerate(REASONS)}
 
 
@@ -81,8 +84,8 @@ def merge_records(
     Returns the counts; every record is in `out` or in one of the reasons.
 
     Raises:
-        UserError: `parsed_dir` is not a finished `parse`, an option is out of range, or none of
-            the languages or licences occurs.
+        UserError: `parsed_dir` is not a finished `parse`, an option is out of range, or a
+            language or licence is none.
     """
     if not 0 <= validation_share < 1:
         raise UserError(f"validation_share: expected a number in [0, 1), got {validation_share}")
@@ -91,8 +94,8 @@ def merge_records(
     rules = text_rules or TextRules()
     paths = _parsed_files(parsed_dir)
     index = Index(paths, languages, licences)
-    _check_named("languages", languages, index.languages)
-    _check_named("licences", licences, index.licences)
+    _check_codes("languages", languages, _LANGUAGE, index.languages)
+    _check_codes("licences", licences, _LICENCE, index.licences)
     reasons = _decide(index, exclude_pmids or (), keep_retracted)
     out_dir.mkdir(parents=True, exist_ok=True)
     (out_dir / "counts.json").unlink(missing_ok=True)
@@ -150,13 +153,14 @@ def _parsed_files(parsed_dir: Path) -> list[Path]:
         raise UserError(f"{manifest}: not written by `parse`") from None
 
 
-def _check_named(option: str, wanted: Collection[str] | None, found: set[str | None]) -> None:
-    """Raise UserError if no record has any of what is wanted: it would leave nothing."""
-    known = sorted(name for name in found if name)
-    if wanted is not None and known and not set(wanted) & set(known):
-        raise UserError(
-            f"{option}: no record has {' or '.join(sorted(wanted))}; they have {', '.join(known)}"
-        )
+def _check_codes(
+    option: str, wanted: Collection[str] | None, form: re.Pattern[str], found: set[str | None]
+) -> None:
+    """Raise UserError for a name that is no code and that no record has: it would keep nothing."""
+    for name in sorted(wanted or ()):
+        if not form.fullmatch(name) and name not in found:
+            known = ", ".join(sorted(filter(None, found))) or "none"
+            raise UserError(f"{option}: no record has {name}; they have {known}")
 
 
 def _decide(index: Index, exclude_pmids: Collection[int], keep_retracted: bool) -> NDArray[np.int8]:

@@ -92,6 +92,12 @@ class Mirror(Protocol):
 def mirror_of(base: str, *, timeout: float = 60.0, interval: float = 0.34) -> Mirror:
     """The mirror at an http(s) URL or in a local folder; `interval` seconds between requests."""
     if base.startswith(("http://", "https://")):
+        try:
+            host = urllib.parse.urlsplit(base).hostname
+        except ValueError:  # "http://["
+            host = None
+        if not host:
+            raise UserError(f"{base}: names no host")
         return HttpMirror(base, timeout=timeout, interval=interval)
     if "://" in base:
         raise UserError(f"{base}: expected an http(s) URL or a folder")

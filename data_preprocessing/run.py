@@ -62,7 +62,8 @@ class Stages:
         self.state: dict[str, Any] = {}
         if self.state_file.exists():
             try:
-                self.state = dict(json.loads(self.state_file.read_text(encoding="utf-8")))
+                found = json.loads(self.state_file.read_text(encoding="utf-8"))
+                self.state = {name: dict(entry) for name, entry in dict(found).items()}
             except (ValueError, TypeError):
                 raise UserError(f"{self.state_file}: damaged; remove {out} to start over") from None
         given = config.tokenizer.path

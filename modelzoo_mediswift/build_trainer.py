@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 import secrets
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -119,6 +120,12 @@ def make_fit_job(
         owes_evaluation=owes,
     )
     done = step >= total or (stopping is not None and stopping.exhausted)
+    if processes.first and not done and init.schedule_steps and init.schedule_steps < total:
+        print(
+            f"trainer.init.schedulers: end at step {init.schedule_steps} of {total}; from there on "
+            "the learning rate stays as it is",
+            file=sys.stderr,
+        )
     return FitJob(trainer, parts.loader, parts.validation, finished=done and not owes)
 
 

@@ -13,7 +13,12 @@ from modelzoo_mediswift.errors import UserError
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write under another name, flush to the disk, and rename: a reader never sees half a file."""
+    """Write under another name, flush to the disk, and rename: a reader never sees half a file.
+
+    Raises UserError where `path` is no file: a rename would take /dev/null away from everybody.
+    """
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: expected a file to write, found something else")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.writing")
     try:
         temporary.write_text(text, encoding="utf-8", newline="\n")

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from modelzoo_mediswift.errors import UserError, missing_package
+from modelzoo_mediswift.whole_files import flush
 
 RELEASE = "2.10.0"  # of cerebras-pytorch, whose format this is
 FORMAT = 0.5
@@ -197,34 +198,43 @@ def write_mdl(tree: Mapping[str, Any], path: Path) -> None:
         raise UserError(f"{path}: may take {needed:,} bytes, the disk has {free:,} free")
     temporary = path.with_name(f".{path.name}.writing")
     temporary.unlink(missing_ok=True)
-    with h5py.File(temporary, "w") as file:
-        file.attrs["__spec__"] = json.dumps([None, json.dumps([1, _spec(tree)])], indent=4)
-        file.attrs["__version__"] = FORMAT
-        file.attrs["__cstorch_version__"] = RELEASE
-        written: dict[int, str] = {}
-        for name, value in _leaves(tree, ""):
-            if isinstance(value, Tensor) and id(value) in written:
-                first = written[id(value)]
-                meta = {"key": first, "__LINKED__": True, "__TYPE__": LINK, "__NONE__": True}
-            elif isinstance(value, Tensor):
-                meta = _write_tensor(file, name, value, lz4)
-                written[id(value)] = name
-            else:
-                meta = _scalar(value) | {"__NONE__": True}
-            leaf: dict[str, Any] = {"type": None, "context": None, "children_spec": []}
-            spec = {
-                "type": "builtins.dict",
-                "context": json.dumps([name]),
-                "children_spec": [leaf],
-            }
-            about = {
-                "__spec__": [{name: "*"}, json.dumps([1, spec])],
-                "__objects__": [name],
-                name + METADATA: meta,
-            }
-            file.attrs[name + METADATA] = json.dumps(about, indent=4)
-        file.attrs["__SUCCESS__"] = True
-    temporary.rename(path)
+    try:
+        with h5py.File(temporary, "w") as file:
+            _fill(file, tree, lz4)
+        flush(temporary)
+        temporary.rename(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _fill(file: h5py.File, tree: Mapping[str, Any], lz4: Any) -> None:
+    file.attrs["__spec__"] = json.dumps([None, json.dumps([1, _spec(tree)])], indent=4)
+    file.attrs["__version__"] = FORMAT
+    file.attrs["__cstorch_version__"] = RELEASE
+    written: dict[int, str] = {}
+    for name, value in _leaves(tree, ""):
+        if isinstance(value, Tensor) and id(value) in written:
+            first = written[id(value)]
+            meta = {"key": first, "__LINKED__": True, "__TYPE__": LINK, "__NONE__": True}
+        elif isinstance(value, Tensor):
+            meta = _write_tensor(file, name, value, lz4)
+            written[id(value)] = name
+        else:
+            meta = _scalar(value) | {"__NONE__": True}
+        leaf: dict[str, Any] = {"type": None, "context": None, "children_spec": []}
+        spec = {
+            "type": "builtins.dict",
+            "context": json.dumps([name]),
+            "children_spec": [leaf],
+        }
+        about = {
+            "__spec__": [{name: "*"}, json.dumps([1, spec])],
+            "__objects__": [name],
+            name + METADATA: meta,
+        }
+        file.attrs[name + METADATA] = json.dumps(about, indent=4)
+    file.attrs["__SUCCESS__"] = True
 
 
 def _write_tensor(file: h5py.File, name: str, tensor: Tensor, lz4: Any) -> dict[str, Any]:

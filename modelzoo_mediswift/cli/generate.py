@@ -49,10 +49,17 @@ def run(arguments: argparse.Namespace) -> int:
     compress_where_faster(model, checkpoint.model)
     pack_linear_layers(model)
     text = read_tokenizer(arguments.tokenizer, checkpoint, arguments.checkpoint)
+    num_virtual_tokens = 0 if arguments.no_prompt else model.num_virtual_tokens
+    most = model.max_position_embeddings - 1 - num_virtual_tokens
+    if arguments.max_new_tokens > most:
+        raise UserError(
+            f"--max_new_tokens: expected at most {most}, which is what the model's "
+            f"{model.max_position_embeddings} positions leave, got {arguments.max_new_tokens}"
+        )
     layout = layout_example(
         text.encode(source),
         [],
-        0 if arguments.no_prompt else model.num_virtual_tokens,
+        num_virtual_tokens,
         model.vocab_size,
         text.eos_id,
         model.max_position_embeddings,

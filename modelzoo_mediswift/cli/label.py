@@ -88,6 +88,8 @@ def label_questions(
     from modelzoo_mediswift.whole_files import file_sha256
 
     records = with_context(load_records(data, labelled=False))
+    if not records:
+        raise UserError(f"{data}: no question has a text to answer it by")
     model, checkpoint = load_model(checkpoint_path, device)
     text = read_tokenizer(tokenizer, checkpoint, checkpoint_path)
     facts = {

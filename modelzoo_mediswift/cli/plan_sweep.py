@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 
 from modelzoo_mediswift.config.load import load_stages
@@ -29,11 +30,14 @@ class SweepPlan:
 
     def total(self, estimates: Mapping[str, Estimate]) -> str:
         """One line about the whole grid; at most, as pruning and early stopping end runs."""
-        sizes, rates, seeds = map(
-            len, (self.sweep.batch_size, self.sweep.learning_rate, self.sweep.seeds)
-        )
-        grid = f"{sizes} batch sizes x {rates} learning rates x {seeds} seeds"
-        line = f"{self.path}: {self.runs_each * sizes} runs ({grid})"
+        sweep = self.sweep
+        grid = {
+            "batch size": len(sweep.batch_size),
+            "learning rate": len(sweep.learning_rate),
+            "seed": len(sweep.seeds),
+        }
+        sides = " x ".join(_of(number, what) for what, number in grid.items())
+        line = f"{self.path}: {_of(prod(grid.values()), 'run')} ({sides})"
         flops = [plan.flops for plan in self.plans.values()]
         found = [estimates[name] for name in self.plans]
         days = [one.days for one in found]
@@ -46,6 +50,10 @@ class SweepPlan:
             f"{line}: at most {power(whole)} FLOPs and {amount(time)} days on {where}, without "
             "the scoring"
         )
+
+
+def _of(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def plan_sweep(path: Path) -> SweepPlan:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from modelzoo_mediswift.cerebras.reach import cluster_failures
 from modelzoo_mediswift.cli import csx, recipe
 from modelzoo_mediswift.cli.errors import INTERRUPTED, guarded
+from modelzoo_mediswift.config.fine_tuning import PseudoLabels
 from modelzoo_mediswift.config.load import Displacing, load_stages
 from modelzoo_mediswift.config.trainer import NEWEST, TrainerConfig
 from modelzoo_mediswift.errors import UserError
@@ -114,6 +115,11 @@ def _run(arguments: argparse.Namespace, given: Sequence[str]) -> int:
         return _run_stages(arguments, given, configs)
     if arguments.stage not in (None, 1) or arguments.skip_stage:
         raise UserError(f"{arguments.params}: has a single stage; leave out --stage, --skip_stage")
+    if configs[0].init.callback(PseudoLabels) and arguments.mode.startswith("train"):
+        raise UserError(
+            f"{arguments.params}: PseudoLabels is for a later stage of a recipe; label with "
+            "`mediswift label`, and leave the callback out"
+        )
     return _run_one(arguments, configs[0])
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from modelzoo_mediswift.checkpoint.directory import load_checkpoint
-from modelzoo_mediswift.checkpoint.mdl_file import MdlReader
+from modelzoo_mediswift.checkpoint.mdl_file import MdlReader, write_mdl
 from modelzoo_mediswift.cli import main as mediswift
 from modelzoo_mediswift.cli.run import main as run
 from modelzoo_mediswift.errors import UserError
@@ -168,6 +168,7 @@ LEAF = f"model.{FFN}"
             lambda p: replace_data(p, LEAF, h5py.ExternalLink("other.h5", "/x")),
             "has no data in this file",
         ),
+        (lambda p: set_leaf(p, "model.model.lm_head.weight", key=LEAF), "to which it is tied here"),
         (drop_masks, f"lacks {'model.transformer_decoder'}"),
         (lambda p: set_leaf(p, "optimizer.state.3.exp_avg", shapes=[[7]]), "float32 (7,) and is"),
         (lambda p: p.write_bytes(p.read_bytes()[:5000]), "not an HDF5 file, or a damaged one"),
@@ -184,6 +185,13 @@ def test_damaged_and_hostile_files_get_one_line(mdl, capsys, damage, message):
     assert error.startswith("error: five.mdl: ")
     assert error.count("\n") == 1
     assert not Path("out").exists()
+
+
+def test_a_tree_that_cannot_be_written_leaves_nothing(tmp_path):
+    tree = {"whole": torch.ones(3), "not": torch.ones(3, dtype=torch.complex64)}
+    with pytest.raises(UserError, match="not: a tensor of type complex64 has no place"):
+        write_mdl(tree, tmp_path / "some.mdl")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_refused_file_is_not_left_open(mdl):

@@ -122,6 +122,20 @@ def test_senseless_settings_are_refused(capsys, files, flag):
     assert f"error: {flag.split('=')[0]}: expected" in capsys.readouterr().err
 
 
+def test_the_window_bounds_what_is_generated(capsys, files):
+    """48 positions less the end-of-text that begins each example and a soft prompt of 2."""
+    path, tokenizer = files
+    command = ["generate", str(path), "IL-6", "--tokenizer", str(tokenizer), "--max_new_tokens"]
+    assert main([*command, "45"]) == 0
+    capsys.readouterr()
+    assert main([*command, "46"]) == 2
+    assert capsys.readouterr().err.endswith(
+        "error: --max_new_tokens: expected at most 45, which is what the model's 48 positions "
+        "leave, got 46\n"
+    )
+    assert main([*command, "47", "--no_prompt"]) == 0
+
+
 @pytest.mark.parametrize("text", ["-", "a\udcff"])
 def test_what_is_not_text_is_refused(capsys, files, monkeypatch, text):
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a\xff"), encoding="utf-8"))

@@ -53,3 +53,18 @@ def test_one_class_is_warned_of(run_files, capsys: pytest.CaptureFixture[str]) -
     assert "no label has a confidence of 0.95 or more; the highest is 0.9000\n" in (
         capsys.readouterr().err
     )
+
+
+def test_questions_without_a_text(run_files, capsys: pytest.CaptureFixture[str]) -> None:
+    write_questions()
+    path = Path("qa/ori_pqau.json")
+    questions = json.loads(path.read_text())
+    for question in questions.values():
+        question["CONTEXTS"] = [" "]
+    path.write_text(json.dumps(questions))
+    capsys.readouterr()
+    assert main(COMMAND) == 2
+    assert capsys.readouterr().err == (
+        "error: qa/ori_pqau.json: no question has a text to answer it by\n"
+    )
+    assert not Path("labelled").exists()

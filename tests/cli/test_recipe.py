@@ -297,3 +297,12 @@ def test_a_recipe_is_not_one_trainer(files, capsys):
     assert len(load_stages(Path("recipe.yaml"))) == 3
     assert mediswift(["plan", "recipe.yaml"]) == 0
     assert " recipe 3" in capsys.readouterr().out
+
+
+def test_a_lone_trainer_labels_nothing(run_files, capsys):
+    text = Path("sparse.yaml").read_text()
+    asked = "callbacks: [PseudoLabels: {unlabelled: a.json, tokenizer: t.json, output: o}]"
+    Path("sparse.yaml").write_text(text.replace("    loop:", f"    {asked}\n    loop:"))
+    assert main(["CPU", "-p", "sparse.yaml"]) == 2
+    assert "PseudoLabels is for a later stage of a recipe" in capsys.readouterr().err
+    assert not Path("run").exists()

@@ -1,4 +1,4 @@
-"""The flags that say how long to train, on files that say it in another way."""
+"""How long a run is: flags on files that say it in another way, and schedules."""
 
 import json
 from pathlib import Path
@@ -61,3 +61,14 @@ def test_of_a_recipe_it_is_said_once(run_files: Path, capsys: pytest.CaptureFixt
     Path("recipe.yaml").write_text("trainer:\n" + "".join(stages))
     assert main(["CPU", "-p", "recipe.yaml", "--num_steps", "1"]) == 0
     assert capsys.readouterr().err.count("--num_steps 1 replaces num_epochs 1") == 1
+
+
+@pytest.mark.parametrize(("steps", "told"), [("20", 0), ("21", 1)])
+def test_a_schedule_that_ends_before_the_run(
+    run_files: Path, capsys: pytest.CaptureFixture[str], steps: str, told: int
+) -> None:
+    for _ in range(2):  # the second start has nothing left to do
+        assert main(["CPU", "-p", "sparse.yaml", "--max_steps", steps]) == 0
+    said = capsys.readouterr().err
+    assert said.count("schedulers: end at step") == told
+    assert said.count("schedulers: end at step 20 of 21; from there") == told

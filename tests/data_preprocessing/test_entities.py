@@ -88,6 +88,13 @@ def test_what_a_document_declares_itself_if_it_is_plain_text(tmp_path: Path) -> 
     assert record.title == "By A & Bα."
 
 
+def test_a_long_declaration_is_not_taken() -> None:
+    for quote in "\"'":
+        of_64, of_65 = (f"<!ENTITY a {quote}{'x' * n}{quote}>".encode() for n in (64, 65))
+        assert entities.declared(of_64) == {b"a": b"x" * 64}
+        assert entities.declared(of_65) == {}
+
+
 def test_declared_entities_do_not_multiply_a_record(monkeypatch: pytest.MonkeyPatch) -> None:
     long = {b"a": b"x" * 64}
     assert parse_record(b"<p>&a;&a;</p>", ReadLog(), long).text == "x" * 128

@@ -117,6 +117,7 @@ def test_files_the_server_no_longer_has(server: Server, tmp_path: Path) -> None:
     assert fetch(server, out)["pubmed_baseline"]["gone"] == [FIRST]
     assert (out / "pubmed_baseline" / FIRST).exists()
     assert fetch(server, out, prune=True)["pubmed_baseline"]["gone"] == [FIRST]
+    assert not list((out / "pubmed_baseline").glob(f"{FIRST}*"))
     assert not (out / "pubmed_baseline" / FIRST).exists()
     assert fetch(server, out)["pubmed_baseline"]["gone"] == []
 
@@ -369,8 +370,11 @@ def test_mistakes_are_said(server: Server, tmp_path: Path) -> None:
         fetch_files(tmp_path / "out", base_url=str(tmp_path / "none"))
     with pytest.raises(UserError, match=r"expected an http\(s\) URL or a folder"):
         fetch_files(tmp_path / "out", base_url="ftp://127.0.0.1")
+    for base_url in ("http://", "https:///pubmed", "http://["):
+        with pytest.raises(UserError, match="names no host"):
+            fetch_files(tmp_path / "out", base_url=base_url)
     (server.root / COMM).mkdir(parents=True)
-    with pytest.raises(UserError, match="lists no file like"):
+    with pytest.raises(UserError, match=r"lists no file like .* \(--sets\)"):
         fetch(server, tmp_path / "out", "pmc_comm")
     (tmp_path / "out" / "fetched.json").write_text("{")
     with pytest.raises(UserError, match=r"fetched\.json: damaged"):

@@ -178,7 +178,7 @@ def test_retraction_that_was_itself_revised_away_does_not_count(tmp_path: Path) 
     [
         (
             {"languages": ["english", "en"]},
-            "languages: no record has en or english; they have eng,",
+            "languages: no record has en; they have eng,",
         ),
         ({"licences": ["cc-by"]}, "licences: no record has cc-by; they have CC-BY$"),
     ],
@@ -187,6 +187,12 @@ def test_a_name_that_no_record_has(tmp_path: Path, options: Any, message: str) -
     records = [cited(1, language="eng"), cited(2, language="fre"), full(3, licence="CC-BY")]
     with pytest.raises(UserError, match=message):
         merge(tmp_path, records, **options)
+
+
+def test_a_code_that_happens_not_to_occur(tmp_path: Path) -> None:
+    records = [cited(1), full(3, licence="CC-BY")]
+    kept, _ = merge(tmp_path, records, licences=["CC-BY-NC-SA", "CC0"], languages=["eng", "ger"])
+    assert [record.pmid for record in kept] == [1]
 
 
 def test_abstracts_alone_state_no_licence(tmp_path: Path) -> None:

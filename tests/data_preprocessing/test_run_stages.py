@@ -300,6 +300,16 @@ def test_a_missing_package_is_told_before_the_first_stage(
         run_stages(load_run_config(path), lambda *_: None)
 
 
+@pytest.mark.parametrize("content", ["{", "[1]", '"x"', '{"merge": 5}'])
+def test_a_damaged_record_of_the_run_is_one_line(tmp_path: Path, content: str) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "run.json").write_text(content)
+    path = tmp_path / "c.yaml"
+    path.write_text(f"out: {tmp_path / 'out'}\nsample:\npack: {{max_sequence_length: 8}}\n")
+    with pytest.raises(UserError, match=r"run\.json: damaged"):
+        run_stages(load_run_config(path), lambda *_: None)
+
+
 def test_something_must_be_read(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text("out: x\npack: {max_sequence_length: 8}\n")

@@ -33,8 +33,8 @@ def many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
     return folder, write_tokenizer(tmp_path / "tokenizer.json")
 
 
-def store(many: tuple[Path, Path], folder: Path, **options: int) -> TokenStore:
-    return tokenize_file(many[0] / "train.parquet", many[1], folder, {"x": 1}, **options)
+def store(many: tuple[Path, Path], folder: Path) -> TokenStore:
+    return tokenize_file(many[0] / "train.parquet", many[1], folder, {"x": 1})
 
 
 def test_documents_are_kept_apart(tmp_path: Path) -> None:
@@ -70,35 +70,36 @@ def test_the_number_of_workers_changes_no_byte(many: tuple[Path, Path], tmp_path
 def test_chunks_of_an_interrupted_run_are_used(
     many: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = []
+    done: list[tuple[str, int]] = []
+    most = 5
     original = token_store._tokenize_chunk
 
     def counted(tokenizer: Tokenizer, path: Path, chunk: int, *rest: object) -> None:
-        if len(done) == 5:
+        if len(done) == most:
             raise KeyboardInterrupt
         original(tokenizer, path, chunk, *rest)  # type: ignore[arg-type]
-        done.append(chunk)
+        done.append((path.stem, chunk))
 
     monkeypatch.setattr(token_store, "_tokenize_chunk", counted)
     with pytest.raises(KeyboardInterrupt):
         pack_corpus(*many, tmp_path / "out", max_sequence_length=32)
-    assert done == [0, 1, 2, 3, 4]
-    done[:] = [-1]
-    monkeypatch.setattr(token_store, "_tokenize_chunk", original)
-    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*.npy")}
-    assert len(before) == 10
-    documents = tokenize_file(
-        many[0] / "train.parquet",
-        many[1],
-        tmp_path / "other",
-        {"made": "otherwise"},
-    )
+    assert done == [("train", chunk) for chunk in range(5)]
+    most = 1000
     pack_corpus(*many, tmp_path / "out", max_sequence_length=32)
+    assert len(done) == len(set(done)), "none twice"
     pack_corpus(*many, tmp_path / "fresh", max_sequence_length=32)
     assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
-    # Chunks made from something else are not used.
-    again = tokenize_file(many[0] / "train.parquet", many[1], tmp_path / "other", {"x": 2})
-    assert again.lengths.tolist() == documents.lengths.tolist()
+
+
+def test_chunks_made_from_something_else_are_not_used(tmp_path: Path) -> None:
+    tokenizer = write_tokenizer(tmp_path / "tokenizer.json")
+    lengths = []
+    for number, texts in enumerate((TEXTS, TEXTS[:2])):
+        write_records(tmp_path / str(number), "train", texts)
+        path = tmp_path / str(number) / "train.parquet"
+        documents = tokenize_file(path, tokenizer, tmp_path / "tokens", {"made": number})
+        lengths.append(documents.lengths.tolist())
+    assert lengths == [[4, 2, 5, 1], [4, 2]]
 
 
 def test_killed_while_packing(many: tuple[Path, Path], tmp_path: Path) -> None:

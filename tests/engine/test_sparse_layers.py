@@ -1,4 +1,5 @@
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -154,6 +155,13 @@ def test_evaluation_is_that_of_masked_dense():
     sparse, plain = make_engine(), make_engine(sparse=False)
     found, expected = sparse.evaluate(batches(2)), plain.evaluate(batches(2))
     assert found.loss == pytest.approx(expected.loss, rel=1e-6)
+
+
+@pytest.mark.parametrize(("distance", "dense"), [(7, set(range(20, 28))), (8, {20, 28})])
+def test_lists_are_made_only_where_changes_leave_time_for_them(distance, dense):
+    changing = SimpleNamespace(changes_at={20, 20 + distance}.__contains__)
+    found = {step for step in range(40) if sparse_layers._is_dense_at(changing, step)}
+    assert found == dense
 
 
 @needs_kernels

@@ -1,6 +1,7 @@
 """Attention in bf16 on a CPU against PyTorch's, in fp32."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -118,8 +119,25 @@ def test_it_is_for_bf16_on_a_cpu(monkeypatch):
     assert is_faster(torch.empty(1, dtype=torch.bfloat16))
     assert not is_faster(torch.empty(1))
     assert not is_faster(torch.empty(1, dtype=torch.bfloat16, device="meta"))
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    assert not is_faster(torch.empty(1, dtype=torch.bfloat16))
+    monkeypatch.undo()
     monkeypatch.setattr(attention, "_multiplies_without_tiles", lambda: False)
     assert not is_faster(torch.empty(1, dtype=torch.bfloat16))
+
+
+@pytest.mark.parametrize(
+    ("multiplies", "tiles", "faster"),
+    [(True, False, True), (True, True, False), (False, False, False)],
+)
+def test_it_is_for_processors_that_multiply_bf16_in_vectors_alone(
+    monkeypatch, multiplies, tiles, faster
+):
+    library = SimpleNamespace(multiplies_bf16=multiplies)
+    monkeypatch.setattr(attention, "is_available", lambda: True)
+    monkeypatch.setattr(attention, "load_library", lambda: library)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: tiles, raising=False)
+    assert attention._multiplies_without_tiles.__wrapped__() is faster
 
 
 def test_it_is_not_asked_where_it_lacks_something(monkeypatch):
