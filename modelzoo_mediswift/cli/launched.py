@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import traceback
 from collections.abc import Callable
@@ -16,6 +17,7 @@ def run_launched(command: Callable[[], int]) -> int:
 
     An end by an exception that nobody knows is no reason for Python's end either.
     """
+    write_whole_lines()
     try:
         code = guarded(lambda: _named(command), _say_once)
     except Exception:  # noqa: BLE001
@@ -25,6 +27,14 @@ def run_launched(command: Callable[[], int]) -> int:
         code = 1
     processes.leave(code)
     return code
+
+
+def write_whole_lines() -> None:
+    """torchrun starts Python without buffers, and a line and its end are then two writes, between
+    which another process has its own."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True, write_through=False)
 
 
 def _named(command: Callable[[], int]) -> int:

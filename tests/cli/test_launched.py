@@ -1,11 +1,14 @@
 """Two processes of which one fails: the others end too, and one line says why."""
 
+import io
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from modelzoo_mediswift.checkpoint.directory import load_checkpoint
+from modelzoo_mediswift.cli.launched import write_whole_lines
 
 pytestmark = pytest.mark.slow  # torchrun and two processes import PyTorch each time
 PROGRAM = Path(__file__).parent / "launched_run.py"
@@ -47,6 +50,25 @@ def test_one_line_says_why(launch, what, message):
     assert any(line.startswith(message) for line in lines), text
     assert len(lines) == 1 or not TOGETHER
     assert text.count("Traceback") == 1, "torchrun's own"
+
+
+def test_a_line_is_one_write(monkeypatch):
+    """Else those of several processes run into each other."""
+    written = []
+
+    class Terminal(io.RawIOBase):
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data) -> int:
+            written.append(bytes(data))
+            return len(data)
+
+    unbuffered = io.TextIOWrapper(Terminal(), write_through=True)
+    monkeypatch.setattr(sys, "stderr", unbuffered)
+    write_whole_lines()
+    print("one", "line", file=sys.stderr)
+    assert written == [b"one line\n"]
 
 
 def test_what_all_find_wrong_is_said_once(launch):
