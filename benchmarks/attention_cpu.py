@@ -19,6 +19,7 @@ from turns import take_turns
 
 from modelzoo_mediswift.engine.freed_memory import keep_freed_memory
 from modelzoo_mediswift.kernels.attention import causal_attention
+from modelzoo_mediswift.kernels.library import is_available, load_library
 
 SHAPES = ["8x8x128x32", "4x8x512x64", "2x16x1024x64", "1x16x2048x64", "1x16x2048x128"]
 
@@ -36,6 +37,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--turns", type=int, default=7)
     arguments = parser.parse_args()
+    if not (is_available() and load_library().multiplies_bf16):
+        print("not measured: there are no compiled kernels here that multiply bf16")
+        return
     keep_freed_memory()  # as every run does
     print(machine())
     print(f"{'shape':<16} {'threads':>7} {'PyTorch':>10} {'ours':>10} {'ratio':>6}  errors of both")

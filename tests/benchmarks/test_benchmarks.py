@@ -2,16 +2,21 @@
 
 import argparse
 import importlib
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from modelzoo_mediswift.kernels import library
 
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
 
 @pytest.fixture
 def load(monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
     return importlib.import_module
 
 
@@ -48,3 +53,17 @@ def test_decoding_is_measured_whatever_the_training_sequences_length(load, capsy
     )
     load("sparse_cpu").decode_part(arguments)
     assert "90% sparse" in capsys.readouterr().out
+
+
+def test_attention_says_where_it_has_no_kernels_to_measure():
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "attention_cpu.py")],
+        env=os.environ | {library.INSTRUCTIONS_VARIABLE: "AVX2"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "not measured: there are no compiled kernels here that multiply bf16"
+    ]
