@@ -6,6 +6,7 @@ import pytest
 
 from modelzoo_mediswift.cli.main import main
 from modelzoo_mediswift.cli.run import main as run_py
+from modelzoo_mediswift.config import yaml_file
 from modelzoo_mediswift.plan.render import power
 
 PARAMS = Path(__file__).parents[2] / "params"
@@ -75,6 +76,20 @@ def test_a_sweep_is_planned_by_batch_size_and_as_a_whole(
     assert (
         f"48 runs (4 batch sizes x 4 learning rates x 3 seeds): at most {power(whole)} FLOPs" in out
     )
+
+
+def test_each_file_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    parse, parsed = yaml_file.parse_yaml, []
+
+    def noted(text: str, source: str, key: str) -> yaml_file.YamlDocument:
+        parsed.append(source)
+        return parse(text, source, key)
+
+    monkeypatch.setattr(yaml_file, "parse_yaml", noted)
+    monkeypatch.chdir(PARAMS.parent)
+    trainer, sweep = "params/tiny_s75.yaml", "params/sweeps/pubmedqa_tiny.yaml"
+    assert main(["plan", trainer, sweep]) == 0
+    assert parsed == [trainer, sweep, "params/finetune/pubmedqa_recipe_tiny.yaml"]
 
 
 @pytest.mark.parametrize(
