@@ -97,7 +97,7 @@ def load_sweep(
 ) -> SweepConfig:
     """Read and check a sweep; raises UserError with file and line. What is not None replaces what
     the file says."""
-    sweep = check_sweep(load_yaml(path))
+    sweep = check_sweep(load_yaml(path, "sweep"))
     given = {"checkpoint_path": checkpoint_path, "folder": folder}
     return sweep.model_copy(update={key: value for key, value in given.items() if value})
 

@@ -120,3 +120,11 @@ def test_a_sweep_and_a_trainer_are_not_mixed_up(capsys: pytest.CaptureFixture[st
     )
     assert main(["sweep", str(trainer)]) == 2
     assert "a trainer's file, which run.py takes" in capsys.readouterr().err
+
+
+def test_an_empty_sweep_is_told_its_own_key(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty.yaml").write_text("# nothing yet\n")
+    assert main(["sweep", str(tmp_path / "empty.yaml")]) == 2
+    assert "empty; expected a mapping with the key `sweep`" in capsys.readouterr().err
