@@ -31,10 +31,10 @@ _ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "pack": (_INT, _INT, _POINTER, _INT, _LONG, _LONG, _POINTER),
     "unpack": (_INT, _INT, _POINTER, _INT, _LONG, _LONG, _POINTER),
 }
-# Only where the library multiplies bf16; 0 where memory ran out.
-_BF16_ARGUMENTS: dict[str, tuple[Any, ...]] = {
-    "attend": (_INT, *[_POINTER] * 6),
-    "attention_gradients": (_INT, *[_POINTER] * 10),
+# Only with AVX-512; 0 where memory ran out.
+_ATTENTION_ARGUMENTS: dict[str, tuple[Any, ...]] = {
+    "causal_attention": (_INT, _INT, *[_POINTER] * 6),
+    "causal_attention_gradients": (_INT, _INT, *[_POINTER] * 10),
 }
 
 
@@ -67,8 +67,8 @@ class Library:
         self.instructions = min(best, _wanted_instructions())
         self._functions: dict[str, Any] = {}
         self._load(library, _ARGUMENTS, None)
-        if self.multiplies_bf16:
-            self._load(library, _BF16_ARGUMENTS, _INT)
+        if self.has_attention:
+            self._load(library, _ATTENTION_ARGUMENTS, _INT)
 
     def _load(
         self, library: ctypes.CDLL, arguments: Mapping[str, tuple[Any, ...]], result: Any
@@ -85,6 +85,11 @@ class Library:
     @property
     def multiplies_bf16(self) -> bool:
         return INSTRUCTION_SETS[self.instructions] == _BF16
+
+    @property
+    def has_attention(self) -> bool:
+        """Of fp32; of bf16 where it multiplies bf16 too."""
+        return self.instructions >= INSTRUCTION_SETS.index("AVX-512")
 
     def kernels(self, dtype: torch.dtype) -> int:
         """The number of the kernels whose tiles hold this type."""
