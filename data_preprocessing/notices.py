@@ -5,7 +5,10 @@ import re
 _LONGEST = 400
 """No notice is longer; what stands further from the end is not looked at."""
 # Nearly every paragraph has none of them; to look for words is faster than to match an expression.
-_SIGNS = ("©", "opyright", "reserved", "(c)", "(C)", "Published ", "RESERVED", "public domain")
+_SIGNS = (
+    *("©", "opyright", "reserved", "(c)", "(C)", "Published ", "RESERVED", "public domain"),
+    "Creative Commons",
+)
 
 # "(PsycInfo Database Record (c) 2020 APA, all rights reserved).", and its older forms.
 _DATABASE = re.compile(
@@ -15,10 +18,13 @@ _DATABASE = re.compile(
     re.IGNORECASE,
 )
 
+# "Wiley Periodicals, Inc. © 2019"
+_COMPANY = r"(?:(?:[A-Z][\w'-]*\.?|&|and|of),?\s+){1,6}(?:Inc|Ltd|Limited|LLC|GmbH)\.?\s+"
 # A notice begins where a sentence may.
 _OPENING = re.compile(
     r"(?:\A|(?<=[.?!)\]”\"’'*]))\s*(?:"
-    r"(?:Crown )?Copyright\b|©|\([cC]\)\s*(?:19|20)\d\d\b|Published (?:(?:19|20)\d\d )?by |"
+    rf"(?:Crown )?Copyright\b|©|{_COMPANY}(?=©|Copyright\b)|(?:\([cC]\)\s*|c)(?:19|20)\d\d\b|"
+    r"Published (?:(?:19|20)\d\d )?by |Creative Commons |"
     r"This article is (?:protected by copyright|a U\.? ?S\.? Government work)|"
     r"(?i:all rights reserved)|(?:19|20)\d\d,? [A-Z].*\b[Rr]ights reserved)"
 )
@@ -31,8 +37,15 @@ _KNOWN = re.compile(
     "terms|the|this|to|und|under|van|von|work"
 )
 _WORD = re.compile(r"(?<![^\W_])[^\W\d_][\w'-]*")
-_NO_WORDS = re.compile(r"\([cs]\)|\S+@\S+|https?://\S+")  # "(c)", "Author(s)", addresses
-_RIGHTS = re.compile(r"rights reserved|protected by copyright|public domain", re.IGNORECASE)
+# "(c)", "c2001", "Author(s)", addresses, and a publisher's sentence with verbs.
+_NO_WORDS = re.compile(
+    r"\([cs]\)|\bc(?=\d{4}\b)|\S+@\S+|https?://\S+|"
+    r"For permission to use \(where not already granted under a licen[cs]e\),? please go to"
+)
+_RIGHTS = re.compile(
+    r"rights reserved|protected by copyright|public domain|Creative Commons .*licen[cs]e",
+    re.IGNORECASE,
+)
 _SIGNED = re.compile(r"©|copyright", re.IGNORECASE)
 _YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")
 _HOLDER = re.compile(
@@ -46,8 +59,9 @@ def without_notice(text: str) -> str:
     """Return a paragraph of an abstract without the copyright notice at its end, if it has one.
 
     A notice begins a sentence with a sign of its own ("©", "Copyright", "All rights reserved",
-    "(c) 2001", "Published by") and up to the end names holder and year in capitals, numbers and a
-    short list of other words; a sentence about copyright has a verb that is not on it.
+    "(c) 2001", "Published by") or a company before the sign, and up to the end names holder and
+    year in capitals, numbers and a short list of other words; a sentence about copyright has a verb
+    that is not on it.
     """
     start = max(0, len(text) - _LONGEST)
     end = text[start:]

@@ -27,7 +27,7 @@ from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.whole_files import file_sha256
 
 # Part of a finished file's identity: raise it when the same input gives other records.
-PARSER_VERSION = 6
+PARSER_VERSION = 7
 METADATA_KEY = "mediswift.parse"
 
 _TAR_SUFFIXES = (".tar.gz", ".tgz", ".tar")

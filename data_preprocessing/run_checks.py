@@ -1,11 +1,12 @@
 """What would stop a run at a late stage, looked for before its first."""
 
-from importlib.util import find_spec
 from pathlib import Path
 
+from data_preprocessing.deduplicate import minhash_library
 from data_preprocessing.pmid_lists import pmid_file, read_pmids
 from data_preprocessing.run_config import RunConfig
-from modelzoo_mediswift.errors import UserError, missing_package
+from data_preprocessing.write_hdf5 import compression_arguments
+from modelzoo_mediswift.errors import UserError
 
 
 def refuse_what_cannot_end(config: RunConfig) -> None:
@@ -28,7 +29,6 @@ def refuse_what_cannot_end(config: RunConfig) -> None:
     for path in map(pmid_file, config.merge.exclude_pmids):
         if not path.resolve().is_relative_to(out):
             read_pmids(path)
-    if config.merge.near_duplicates is not None and find_spec("rensa") is None:
-        raise missing_package("near_duplicates", "rensa", "dedup")
-    if config.pack.compression == "lz4" and find_spec("hdf5plugin") is None:
-        raise missing_package("compression lz4", "hdf5plugin", "lz4")
+    if config.merge.near_duplicates is not None:
+        minhash_library()
+    compression_arguments(config.pack.compression)

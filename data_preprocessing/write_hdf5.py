@@ -140,6 +140,19 @@ def write_text(path: Path, text: str) -> None:
     flush(path)
 
 
+def compression_arguments(compression: str | None) -> dict[str, Any]:
+    """h5py's; raises UserError for an unknown compression, or one whose package is missing."""
+    if compression not in COMPRESSIONS:
+        raise UserError(f"compression: expected gzip, lz4 or none, got {compression!r}")
+    if compression != "lz4":
+        return {"compression": compression}
+    try:
+        import hdf5plugin
+    except ImportError:
+        raise missing_package("compression lz4", "hdf5plugin", "lz4") from None
+    return dict(hdf5plugin.LZ4())
+
+
 def _filled(buffer: NDArray[np.int32], samples: Iterable[NDArray[np.int32]]) -> Iterator[int]:
     """Copy samples into `buffer`; yield how many it holds whenever it is full, and at the end."""
     count = 0
@@ -173,25 +186,12 @@ def _filled_by_pieces(
 def _write_file(
     path: Path, data: NDArray[np.integer], chunks: tuple[int, ...] | None, compression: str | None
 ) -> None:
-    filters = _filters(compression)
+    filters = compression_arguments(compression)
     with h5py.File(path, "w", libver=_LIBVER) as file:
         file.create_dataset(DATASET, data=data, chunks=chunks, track_times=False, **filters)
         if data.ndim > 1:
             file.attrs["n_examples"] = len(data)
     flush(path)
-
-
-def _filters(compression: str | None) -> dict[str, Any]:
-    """h5py's arguments for a compression."""
-    if compression not in COMPRESSIONS:
-        raise UserError(f"compression: expected gzip, lz4 or none, got {compression!r}")
-    if compression != "lz4":
-        return {"compression": compression}
-    try:
-        import hdf5plugin
-    except ImportError:
-        raise missing_package("compression lz4", "hdf5plugin", "lz4") from None
-    return dict(hdf5plugin.LZ4())
 
 
 def _difference(key: str, before: Any, now: Any) -> str:

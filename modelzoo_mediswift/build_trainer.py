@@ -7,7 +7,7 @@ import os
 import platform
 import secrets
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -105,9 +105,8 @@ def make_fit_job(
         Revival(start.revived).save(model_dir)
     stopping = _early_stopping(init, model_dir, step, processes)
     cadence = make_cadence(init, total)
-    owes = (step == 0 or cadence.evaluate_at(step)) and processes.any(
-        processes.first and _owes_evaluation(start, model_dir, parts.validation)
-    )
+    mine = _owed(start, model_dir, parts.validation, cadence) if processes.first else ()
+    owed = [name for name in parts.validation if processes.any(name in mine)]
     trainer = Trainer(
         parts.engine,
         run,
@@ -117,7 +116,7 @@ def make_fit_job(
         stopping,
         agree=processes.any,
         stop=StopRequest(os.getppid() if processes.many else None),
-        owes_evaluation=owes,
+        owed=owed,
     )
     done = step >= total or (stopping is not None and stopping.exhausted)
     if processes.first and not done and init.schedule_steps and init.schedule_steps < total:
@@ -126,7 +125,7 @@ def make_fit_job(
             "the learning rate stays as it is",
             file=sys.stderr,
         )
-    return FitJob(trainer, parts.loader, parts.validation, finished=done and not owes)
+    return FitJob(trainer, parts.loader, parts.validation, finished=done and not owed)
 
 
 def make_validate_trainer(
@@ -205,16 +204,24 @@ def _make_run(
     )
 
 
-def _owes_evaluation(start: Start, model_dir: Path, validation: Validation) -> bool:
-    """Whether the run begins, or was stopped before its log had all scores of the step."""
-    begins = start.step == 0
+def _owed(
+    start: Start, model_dir: Path, validation: Validation, cadence: Cadence
+) -> Collection[str]:
+    """The validation sets to evaluate before the next step.
+
+    All where the run begins: theirs is the score to improve on, and bad data shows up now, not in
+    hours. Where it goes on, those whose score its log lacks since it was stopped.
+    """
+    all_or_none = () if start.step else validation.keys()
     if start.path is None or not start.continues or not is_of(model_dir, start.path):
-        return begins
+        return all_or_none
+    if start.step and not cadence.evaluate_at(start.step):
+        return ()
     try:
         points = read_log(model_dir).evaluations
     except UserError:  # no log, no debts
-        return begins
-    return not validation.keys() <= {point.name for point in points if point.step == start.step}
+        return all_or_none
+    return validation.keys() - {point.name for point in points if point.step == start.step}
 
 
 def _versions() -> dict[str, str]:

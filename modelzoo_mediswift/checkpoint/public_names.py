@@ -33,7 +33,8 @@ def public_path(text: str) -> str:
     parts = [part for part in path.parts if part != ".." and part[0] not in "/~"]
     if path.is_absolute() and parts:
         parts = parts[min(HOMES.get(parts[0], 0), len(parts) - 1) :]
-    return "/".join(parts[-2:] if path.name.startswith(GENERIC) else parts[-1:])
+    kept = parts[-2:] if path.name.startswith(GENERIC) else parts[-1:]
+    return "/".join(kept) or "."  # a path that is empty could not be read again
 
 
 def public_yaml(text: str) -> str:

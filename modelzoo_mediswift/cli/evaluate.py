@@ -142,6 +142,7 @@ def evaluate(asked: Asked) -> Found:
     model, checkpoint = load_model(asked.checkpoint, asked.device, asked.precision)
     trained = trained_layout(checkpoint, asked.checkpoint)
     asked = laid_out(asked, trained, checkpoint.data.get("sources"))
+    assert asked.prompt_position is not None
     # None where it is off: a task without long answers has no such option.
     long_answer = asked.include_long_answer or None
     task = make_task(asked.task, fold=asked.fold, include_long_answer=long_answer)
@@ -153,7 +154,7 @@ def evaluate(asked: Asked) -> Found:
         read_tokenizer(asked.tokenizer, checkpoint, asked.checkpoint),
         asked.batch_size or default_batch_size(asked.device),
         asked.beams,
-        asked.prompt_position or POSITIONS[0],
+        asked.prompt_position,
     )
     answers = list(tqdm(answering, total=len(examples), unit="example", disable=None))
     gold = {example.id: example.label for example in examples}

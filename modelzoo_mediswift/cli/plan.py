@@ -46,8 +46,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from modelzoo_mediswift.cli.plan_sweep import SweepPlan, plan_sweep
-    from modelzoo_mediswift.config.load import load_stages
-    from modelzoo_mediswift.config.sweep import is_sweep
+    from modelzoo_mediswift.config.load import check_stages
+    from modelzoo_mediswift.config.yaml_file import load_yaml
     from modelzoo_mediswift.plan.devices import estimate
     from modelzoo_mediswift.plan.plan import Plan, make_plan
     from modelzoo_mediswift.plan.render import render_table
@@ -59,11 +59,12 @@ def run(arguments: argparse.Namespace) -> int:
     plans: dict[str, Plan] = {}
     sweeps: list[SweepPlan] = []
     for path in arguments.files:
-        if is_sweep(path):
-            sweeps.append(plan_sweep(path))
+        document = load_yaml(path)
+        if "sweep" in document.data:
+            sweeps.append(plan_sweep(document))
             plans.update(sweeps[-1].plans)
             continue
-        stages = load_stages(path)
+        stages = check_stages(document)
         for i, config in enumerate(stages, start=1):
             plans[f"{path} {i}" if len(stages) > 1 else str(path)] = make_plan(config)
     estimates = {

@@ -8,7 +8,8 @@ from math import prod
 from pathlib import Path
 
 from modelzoo_mediswift.config.load import load_stages
-from modelzoo_mediswift.config.sweep import SweepConfig, chosen_stage, load_sweep
+from modelzoo_mediswift.config.sweep import SweepConfig, check_sweep, chosen_stage
+from modelzoo_mediswift.config.yaml_file import YamlDocument
 from modelzoo_mediswift.plan.devices import Estimate
 from modelzoo_mediswift.plan.plan import Plan, make_plan
 from modelzoo_mediswift.plan.render import amount, power
@@ -18,7 +19,7 @@ from modelzoo_mediswift.plan.render import amount, power
 class SweepPlan:
     """One sweep's file. Runs that differ in learning rate and seed alone cost the same."""
 
-    path: Path
+    file: str
     sweep: SweepConfig
     plans: Mapping[str, Plan]
     """Of one run, by file and batch size."""
@@ -37,7 +38,7 @@ class SweepPlan:
             "seed": len(sweep.seeds),
         }
         sides = " x ".join(_of(number, what) for what, number in grid.items())
-        line = f"{self.path}: {_of(prod(grid.values()), 'run')} ({sides})"
+        line = f"{self.file}: {_of(prod(grid.values()), 'run')} ({sides})"
         flops = [plan.flops for plan in self.plans.values()]
         found = [estimates[name] for name in self.plans]
         days = [one.days for one in found]
@@ -56,9 +57,9 @@ def _of(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def plan_sweep(path: Path) -> SweepPlan:
+def plan_sweep(document: YamlDocument) -> SweepPlan:
     """Raises UserError for mistakes in the sweep's file or in the one that it varies."""
-    sweep = load_sweep(path)
+    sweep = check_sweep(document)
     config = chosen_stage(sweep, load_stages(Path(sweep.params)))
     plans = {}
     for size in sweep.batch_size:
@@ -66,5 +67,5 @@ def plan_sweep(path: Path) -> SweepPlan:
         if plan.steps is not None:  # a sweep has its own schedule
             warmup = max(1, round(sweep.warmup * plan.steps))
             plan = replace(plan, warmup_steps=warmup, warmup_share=warmup / plan.steps)
-        plans[f"{path} batch {size}"] = plan
-    return SweepPlan(path, sweep, plans)
+        plans[f"{document.source} batch {size}"] = plan
+    return SweepPlan(document.source, sweep, plans)

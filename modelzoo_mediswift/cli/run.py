@@ -213,7 +213,8 @@ def _overrides(arguments: argparse.Namespace) -> dict[str, object]:
     for flag, keys in DISPLACED.items():
         if (name := OVERRIDES[flag]) in overrides:
             others = tuple(key for key in keys if OVERRIDES[key] not in overrides)
-            overrides[name] = Displacing(overrides[name], others, cache(_say))
+            say_once = cache(_say)  # each stage of a recipe may have the same value to displace
+            overrides[name] = Displacing(overrides[name], others, say_once)
     if arguments.mode.startswith("eval"):
         overrides.pop("trainer.fit.ckpt_path", None)  # names what to evaluate, not where to start
     if arguments.disable_strict_checkpoint_loading:

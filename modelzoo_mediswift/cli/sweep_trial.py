@@ -51,16 +51,15 @@ class Trained:
 
 
 class _Watch(Callback):
-    """Reports each evaluation of the first validation set."""
+    """Reports each evaluation of the validation set `name`."""
 
-    def __init__(self, monitor: str, steps_per_epoch: int, report: Report) -> None:
-        self.monitor, self.steps_per_epoch, self.report = monitor, steps_per_epoch, report
-        self.seen = 0
+    def __init__(self, name: str, monitor: str, steps_per_epoch: int, report: Report) -> None:
+        self.name, self.monitor = name, monitor
+        self.steps_per_epoch, self.report = steps_per_epoch, report
 
     def on_evaluate(self, step: int, name: str, result: EvalResult) -> None:
-        if step <= self.seen:  # before the first step, or another validation set
+        if step == 0 or name != self.name:
             return
-        self.seen = step
         value = -result.loss if self.monitor == "loss" else result.accuracy
         epoch = -(-step // self.steps_per_epoch)
         if not self.report(epoch, value):
@@ -148,7 +147,7 @@ def train_point(sweep: SweepConfig, point: Point, device: str, report: Report) -
             report(-(-step // per_epoch), sign * value)
     job.trainer.callbacks = [
         *job.trainer.callbacks,
-        _Watch(stopping.monitor, per_epoch, report),
+        _Watch(next(iter(job.validation)), stopping.monitor, per_epoch, report),
     ]
     try:
         if not job.finished:

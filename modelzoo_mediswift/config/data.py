@@ -14,6 +14,7 @@ from modelzoo_mediswift.config.section import (
     PositiveInt,
     Section,
     Seed,
+    mappings,
     only,
     problem,
     show,
@@ -77,15 +78,7 @@ class DataLoaderConfig(Section):
         return value
 
 
-def _loaders(value: object) -> object:
-    """A lone dataloader is a list of one; null is none."""
-    if value is None:
-        return ()
-    if isinstance(value, list | tuple):
-        return tuple(value)
-    if isinstance(value, Mapping):
-        return (value,)
-    raise problem(f"expected a dataloader or a list of them, got {show(value)}")
-
-
-DataLoaders = Annotated[tuple[DataLoaderConfig, ...], BeforeValidator(_loaders)]
+DataLoaders = Annotated[
+    tuple[DataLoaderConfig, ...],
+    BeforeValidator(lambda value: mappings(value, "a dataloader or a list of them")),
+]

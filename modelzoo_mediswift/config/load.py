@@ -54,7 +54,13 @@ def load_stages(
 
     A file with a single trainer gives a tuple of one. ``overrides`` go to every stage.
     """
-    document = load_yaml(path)
+    return check_stages(load_yaml(path), overrides)
+
+
+def check_stages(
+    document: YamlDocument, overrides: Mapping[str, object] | None = None
+) -> tuple[TrainerConfig, ...]:
+    """Check what a YAML document says that may be a recipe (see ``load_stages``)."""
     stages = _value_of_trainer(document)
     if not isinstance(stages, list):
         return (check(document, overrides),)

@@ -125,6 +125,17 @@ OneOrMore = BeforeValidator(_listed)
 ListOnly = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
 
 
+def mappings(value: object, what: str) -> tuple[object, ...]:
+    """A list of mappings; a lone one is a list of one, null is none. `what` is for the message."""
+    if value is None:
+        return ()
+    if isinstance(value, list | tuple):
+        return tuple(value)
+    if isinstance(value, Mapping):
+        return (value,)
+    raise problem(f"expected {what}, got {show(value)}")
+
+
 class Section(BaseModel):
     """A mapping of the YAML. Unknown keys are errors; so are Model Zoo's that do nothing here."""
 

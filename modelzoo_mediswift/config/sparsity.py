@@ -13,6 +13,7 @@ from modelzoo_mediswift.config.section import (
     Problem,
     Section,
     Text,
+    mappings,
     problem,
     raise_problems,
     show,
@@ -143,16 +144,10 @@ class SparsityConfig(Section):
 
 
 def _blocks(value: object) -> object:
-    """A lone level or a lone block is a list of one; null is no sparsity."""
-    if value is None:
-        return ()
-    if isinstance(value, list | tuple):
-        return tuple(value)
-    if isinstance(value, Mapping):
-        return (value,)
+    """A lone level is a block."""
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return ({"sparsity": value},)
-    raise problem(f"expected a number, a mapping or a list of mappings, got {show(value)}")
+        value = {"sparsity": value}
+    return mappings(value, "a number, a mapping or a list of mappings")
 
 
 Sparsity = Annotated[tuple[SparsityConfig, ...], BeforeValidator(_blocks)]

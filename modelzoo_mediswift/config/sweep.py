@@ -22,7 +22,7 @@ from modelzoo_mediswift.config.section import (
     unknown,
 )
 from modelzoo_mediswift.config.trainer import TrainerConfig
-from modelzoo_mediswift.config.yaml_file import load_yaml
+from modelzoo_mediswift.config.yaml_file import YamlDocument, load_yaml
 from modelzoo_mediswift.errors import UserError
 
 
@@ -83,11 +83,6 @@ class SweepConfig(Section):
     """null runs every configuration to its end."""
 
 
-def is_sweep(path: Path) -> bool:
-    """Whether a YAML file has a sweep instead of a trainer."""
-    return "sweep" in load_yaml(path).data
-
-
 def chosen_stage(sweep: SweepConfig, stages: Sequence[TrainerConfig]) -> TrainerConfig:
     """That of the stages in `sweep.params` which the sweep varies."""
     if sweep.stage is None and len(stages) > 1:
@@ -102,7 +97,13 @@ def load_sweep(
 ) -> SweepConfig:
     """Read and check a sweep; raises UserError with file and line. What is not None replaces what
     the file says."""
-    document = load_yaml(path)
+    sweep = check_sweep(load_yaml(path, "sweep"))
+    given = {"checkpoint_path": checkpoint_path, "folder": folder}
+    return sweep.model_copy(update={key: value for key, value in given.items() if value})
+
+
+def check_sweep(document: YamlDocument) -> SweepConfig:
+    """Check what a YAML document says of a sweep."""
     for key in document.data:
         where = f"{document.source}:{document.line_of((key,))}"
         if key == "trainer" and "sweep" not in document.data:
@@ -113,8 +114,6 @@ def load_sweep(
         if key != "sweep":
             raise UserError(f"{where}: {unknown('key', key, ['sweep'])}")
     try:
-        sweep = SweepConfig.model_validate(document.data.get("sweep"))
+        return SweepConfig.model_validate(document.data.get("sweep"))
     except ValidationError as error:
         raise mistakes(document, ("sweep",), error) from None
-    given = {"checkpoint_path": checkpoint_path, "folder": folder}
-    return sweep.model_copy(update={key: value for key, value in given.items() if value})

@@ -36,10 +36,10 @@ _MEMORY_ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "count_steps": (_INT, _POINTER, _LONG, _LONG, _POINTER),
     "fill_slices": (_INT, _POINTER, _POINTER, _POINTER),
 }
-# The same, and only where the library multiplies bf16.
-_BF16_ARGUMENTS: dict[str, tuple[Any, ...]] = {
-    "attend": (_INT, *[_POINTER] * 6),
-    "attention_gradients": (_INT, *[_POINTER] * 10),
+# The same, and only with AVX-512.
+_ATTENTION_ARGUMENTS: dict[str, tuple[Any, ...]] = {
+    "causal_attention": (_INT, _INT, *[_POINTER] * 6),
+    "causal_attention_gradients": (_INT, _INT, *[_POINTER] * 10),
 }
 
 
@@ -85,8 +85,8 @@ class Library:
         self._functions: dict[str, Any] = {}
         self._load(library, _ARGUMENTS, None)
         self._load(library, _MEMORY_ARGUMENTS, _INT)
-        if self.multiplies_bf16:
-            self._load(library, _BF16_ARGUMENTS, _INT)
+        if self.has_attention:
+            self._load(library, _ATTENTION_ARGUMENTS, _INT)
 
     def _load(
         self, library: ctypes.CDLL, arguments: Mapping[str, tuple[Any, ...]], result: Any
@@ -103,6 +103,11 @@ class Library:
     @property
     def multiplies_bf16(self) -> bool:
         return INSTRUCTION_SETS[self.instructions] == _BF16
+
+    @property
+    def has_attention(self) -> bool:
+        """Of fp32; of bf16 where it multiplies bf16 too."""
+        return self.instructions >= INSTRUCTION_SETS.index("AVX-512")
 
     def kernels(self, dtype: torch.dtype) -> int:
         """The number of the kernels whose tiles hold this type."""

@@ -122,7 +122,8 @@ def make_plan(
         read = batch_size
     counts = count_parameters(model, init.sparsity, steps)
     batch = read * init.loop.grad_accum_steps if read else None
-    micro_batch = init.micro_batch_size or read
+    asked = [size for size in (init.micro_batch_size, read) if size]
+    micro_batch = min(asked, default=None)  # a batch has no more
     if compiled is None:
         compiled = init.backend.compile is not False
     memory = {

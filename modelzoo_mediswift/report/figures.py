@@ -108,7 +108,6 @@ def _name_points(plot: Plot, axes: Axes, figure: Figure) -> None:
     A name that finds no place is left out: the table above the figure has them all.
     """
     plot.draw_without_rendering()
-    renderer = plot._get_renderer()  # type: ignore[attr-defined]
     points = [xy for s in figure.series for xy in zip(s.x, s.y, strict=True)]
     taken = [_around(axes.transData.transform(point)) for point in points]
     for series in figure.series:
@@ -119,7 +118,7 @@ def _name_points(plot: Plot, axes: Axes, figure: Figure) -> None:
                     ha=aligned, va="center", annotation_clip=False,
                 )  # fmt: skip
                 name.set_in_layout(False)
-                box = name.get_window_extent(renderer)
+                box = name.get_window_extent()
                 inside = axes.bbox.x0 <= box.x0 and box.x1 <= axes.figure.bbox.x1
                 if inside and not box.count_overlaps(taken):
                     taken.append(box)

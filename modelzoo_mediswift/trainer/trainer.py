@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -74,11 +74,10 @@ class Trainer:
         early_stopping: EarlyStopping | None = None,
         agree: Callable[[bool], bool] = bool,
         stop: StopRequest | None = None,
-        owes_evaluation: bool | None = None,
+        owed: Collection[str] = (),
     ) -> None:
-        """`agree` tells every process of the run what one of them was asked by `stop`. An
-        evaluation is owed by a run that was stopped in it, and (None) by one that begins at step
-        0; it comes before the next step."""
+        """`agree` tells every process of the run what one of them was asked by `stop`. The
+        validation sets in `owed` are evaluated before the next step."""
         self.engine = engine
         self.run = run
         self.cadence = cadence
@@ -87,8 +86,9 @@ class Trainer:
         self.early_stopping = early_stopping
         self.agree = agree
         self.stop = stop or StopRequest()  # this process; nobody else need know yet
-        self.owes_evaluation = run.start_step == 0 if owes_evaluation is None else owes_evaluation
+        self.owed = owed
         self._saved_step = run.start_step or None
+        self._watched: str | None = None  # the validation set for early stopping
         self._stop_requested = False  # all processes
 
     def fit(self, loader: Loader, validation: Validation) -> None:
@@ -99,16 +99,15 @@ class Trainer:
         ends the process at once.
         """
         step = self.run.start_step
+        self._watched = next(iter(validation), None)
         self._each(lambda c: c.on_start(self.run))
         batches = iter(loader)
         try:
             with self.stop.listening():
                 if step == 0 and self.cadence.checkpoint_first:
                     self._save(step, loader)
-                # The score to improve on; and bad validation data shows up now, not in hours.
-                owed = self.owes_evaluation
-                if owed:
-                    owed = not self._evaluate_and_watch(step, validation)
+                missing = {name: validation[name] for name in validation if name in self.owed}
+                owed = bool(missing) and not self._evaluate_and_keep(step, missing, loader)
                 while not (self._stop_requested or self._finished(step)):
                     step = self.engine.train(
                         batches,
@@ -122,9 +121,7 @@ class Trainer:
                     if self._stop_requested or self.cadence.checkpoint_at(step):
                         self._save(step, loader)
                     if owed and not self._stop_requested:
-                        owed = not self._evaluate_and_watch(step, validation)
-                        if step == self._best_step or self._good_enough:
-                            self._save(step, loader)
+                        owed = not self._evaluate_and_keep(step, validation, loader)
                 if self._stop_requested and (owed or not self._finished(step)):
                     self._save(step, loader)
                     # Together: one that left before all is saved would end the others.
@@ -161,19 +158,22 @@ class Trainer:
             if result is None:
                 break
             results[name] = result
+            # Before the log: what that has is not evaluated again when a killed run goes on.
+            if self.early_stopping is not None and name == self._watched:
+                self.early_stopping.consider(step, result)
             for callback in self.callbacks:
                 callback.on_evaluate(step, name, result)
         return results
 
-    def _evaluate_and_watch(self, step: int, validation: Validation) -> bool:
-        """Returns False if the run was asked to stop before the end."""
-        results = self._evaluate(step, validation, self._asked_to_stop)
-        if len(results) < len(validation):
-            return False
-        if self.early_stopping is not None:
-            self.early_stopping.consider(step, next(iter(results.values())))
-        self._asked_to_stop()  # else a whole stretch on CSX might follow
-        return True
+    def _evaluate_and_keep(self, step: int, validation: Validation, loader: Loader) -> bool:
+        """Evaluate, and keep the best checkpoint. Returns False if the run was asked to stop
+        before the end."""
+        whole = len(self._evaluate(step, validation, self._asked_to_stop)) == len(validation)
+        if step == self._best_step or self._good_enough:
+            self._save(step, loader)
+        if whole:
+            self._asked_to_stop()  # else a whole stretch on CSX might follow
+        return whole
 
     def _finished(self, step: int) -> bool:
         return step >= self.cadence.total_steps or self._good_enough

@@ -65,5 +65,5 @@ def test_attention_says_where_it_has_no_kernels_to_measure():
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
-        "not measured: there are no compiled kernels here that multiply bf16"
+        "not measured: there is no compiled attention here in float32, bfloat16"
     ]

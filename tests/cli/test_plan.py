@@ -6,6 +6,7 @@ import pytest
 
 from modelzoo_mediswift.cli.main import main
 from modelzoo_mediswift.cli.run import main as run_py
+from modelzoo_mediswift.config import yaml_file
 from modelzoo_mediswift.plan.render import power
 
 PARAMS = Path(__file__).parents[2] / "params"
@@ -77,6 +78,20 @@ def test_a_sweep_is_planned_by_batch_size_and_as_a_whole(
     )
 
 
+def test_each_file_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    parse, parsed = yaml_file.parse_yaml, []
+
+    def noted(text: str, source: str, key: str) -> yaml_file.YamlDocument:
+        parsed.append(source)
+        return parse(text, source, key)
+
+    monkeypatch.setattr(yaml_file, "parse_yaml", noted)
+    monkeypatch.chdir(PARAMS.parent)
+    trainer, sweep = "params/tiny_s75.yaml", "params/sweeps/pubmedqa_tiny.yaml"
+    assert main(["plan", trainer, sweep]) == 0
+    assert parsed == [trainer, sweep, "params/finetune/pubmedqa_recipe_tiny.yaml"]
+
+
 @pytest.mark.parametrize(
     ("stage", "message"),
     [
@@ -105,3 +120,11 @@ def test_a_sweep_and_a_trainer_are_not_mixed_up(capsys: pytest.CaptureFixture[st
     )
     assert main(["sweep", str(trainer)]) == 2
     assert "a trainer's file, which run.py takes" in capsys.readouterr().err
+
+
+def test_an_empty_sweep_is_told_its_own_key(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty.yaml").write_text("# nothing yet\n")
+    assert main(["sweep", str(tmp_path / "empty.yaml")]) == 2
+    assert "empty; expected a mapping with the key `sweep`" in capsys.readouterr().err

@@ -14,6 +14,10 @@ from question_files import INIT, recipe, write_data, write_questions
 
 from modelzoo_mediswift.cli.main import main
 from modelzoo_mediswift.cli.run import main as run
+from modelzoo_mediswift.cli.sweep_trial import train_point
+from modelzoo_mediswift.config.sweep import load_sweep
+from modelzoo_mediswift.engine.torch_engine import TorchEngine
+from modelzoo_mediswift.sweep.grid import Configuration, Point
 
 pytest.importorskip("optuna")
 
@@ -103,6 +107,36 @@ def test_a_sweep_chooses_on_validation_and_prunes(files, capsys):
     before = Path("swept/result.json").stat().st_mtime_ns
     assert main(["sweep", "sweep.yaml"]) == 0
     assert Path("swept/result.json").stat().st_mtime_ns == before
+
+
+def test_the_first_validation_set_is_watched_also_where_only_the_second_is_owed(files, monkeypatch):
+    text = Path("base.yaml").read_text()
+    one = text[text.index("{", text.index("val_dataloader")) : text.index("ckpt_path")].strip()
+    both = f"[{one}, {one.replace('l/validation', 'l/test')}]"
+    Path("base.yaml").write_text(text.replace(one, both))
+    sweep, point = load_sweep(Path("sweep.yaml")), Point(Configuration(4, 0.01), 1)
+    evaluate, calls = TorchEngine.evaluate, []
+
+    def killed(self, *arguments):
+        calls.append(len(calls))
+        if len(calls) == 4:  # of the second set, after the first epoch
+            raise KeyboardInterrupt
+        return evaluate(self, *arguments)
+
+    seen: list[list[tuple[int, float]]] = [[], [], []]
+
+    def reporting(number):
+        return lambda epoch, value: seen[number].append((epoch, value)) is None
+
+    monkeypatch.setattr(TorchEngine, "evaluate", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train_point(sweep, point, "CPU", reporting(0))
+    train_point(sweep, point, "CPU", reporting(1))
+    straight = sweep.model_copy(update={"folder": "straight"})
+    train_point(straight, point, "CPU", reporting(2))
+    assert [epoch for epoch, _ in seen[2]] == [1, 2, 3]
+    assert seen[0] == seen[2][:1]
+    assert seen[1] == seen[2]  # what is known of the epoch before, and the rest
 
 
 @pytest.mark.slow

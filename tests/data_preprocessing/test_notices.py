@@ -41,6 +41,13 @@ SAID = "Frogs jump (p < 0.05)."
         "2010 Elsevier Ltd. All rights reserved.",
         "Published by Elsevier Inc.",
         "ALL RIGHTS RESERVED.",
+        "c2001 COSPAR Published by Elsevier Science Ltd. All rights reserved.",
+        "c2001 AIAA. Published by Elsevier Science Ltd.",
+        "Wiley Periodicals, Inc. © 2019 International League Against Epilepsy.",
+        "John Wiley & Sons, Ltd. Copyright 2011.",
+        "Creative Commons Attribution license.",
+        "Published by the BMJ Publishing Group Limited. For permission to use (where not already "
+        "granted under a licence) please go to http://www.bmj.com/company/rights-and-licensing/.",
     ],
 )
 def test_a_notice_goes_and_the_sentence_before_it_stays(notice: str) -> None:
@@ -65,6 +72,11 @@ def test_a_notice_goes_and_the_sentence_before_it_stays(notice: str) -> None:
         "The rule is old. (c) 2001 patients were asked.",
         "Guidelines differ. Published by several societies in 2015, they await review.",
         "Published by chance.",
+        "Mice carried c2001. c2001 mutants of the Frog Society died.",
+        "The kit is made by Frog Diagnostics, Inc. © marks are left out.",
+        "Creative Commons licences were preferred.",
+        "Reuse differs. Creative Commons was founded in 2001.",
+        "We wrote to the Frog Press. For permission to use it please go to http://frog.org.",
         "Patients were seen in 2010. 2010 Elsevier articles were read.",
         "Основной результат. © 2015 года исследование было завершено.",
         "This article is protected by copyright of a kind that nobody knows.",
@@ -116,5 +128,4 @@ def test_nearly_all_that_nlm_calls_copyright_information(real_data: Path) -> Non
         found.update(re.findall("<CopyrightInformation>([^<>&]+)<", document))
     left = [notice for notice in found if without_notice(f"{SAID} {notice}") != SAID]
     assert len(found) > 30
-    # One without a sign, one of BMJ that explains, two with "c2001", one with the holder first.
-    assert len(left) <= 5, left
+    assert left == []

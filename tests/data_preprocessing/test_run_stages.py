@@ -289,7 +289,11 @@ def test_a_missing_file_is_told_before_the_first_stage(
 def test_a_missing_package_is_told_before_the_first_stage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("data_preprocessing.run_checks.find_spec", lambda _: None)
+    """One that is there and cannot be imported, as after an upgrade of Python, is missing too."""
+    for package in ("rensa", "hdf5plugin"):
+        monkeypatch.delitem(sys.modules, package, raising=False)
+        (tmp_path / f"{package}.py").write_text("raise ImportError")
+    monkeypatch.syspath_prepend(str(tmp_path))
     path = tmp_path / "c.yaml"
     start = f"out: {tmp_path / 'out'}\nsample:\n"
     path.write_text(f"{start}pack: {{max_sequence_length: 8}}\nmerge: {{near_duplicates: 0.8}}\n")
@@ -298,6 +302,7 @@ def test_a_missing_package_is_told_before_the_first_stage(
     path.write_text(f"{start}pack: {{max_sequence_length: 8, compression: lz4}}\n")
     with pytest.raises(UserError, match="hdf5plugin"):
         run_stages(load_run_config(path), lambda *_: None)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("content", ["{", "[1]", '"x"', '{"merge": 5}'])

@@ -1,4 +1,4 @@
-"""Attention in bf16 on a CPU against PyTorch's, in fp32."""
+"""Attention on a CPU, in fp32 and bf16, against PyTorch's in fp64."""
 
 import math
 from types import SimpleNamespace
@@ -12,60 +12,71 @@ from modelzoo_mediswift.kernels import attention, library
 from modelzoo_mediswift.kernels.attention import causal_attention, is_faster
 from modelzoo_mediswift.model import gpt3
 
-compiled = pytest.mark.skipif(
-    not (library.is_available() and library.load_library().multiplies_bf16),
-    reason="no kernels that multiply bf16",
-)
-
 SIZES = ("query", "key", "value", "gradient")
+
+
+@pytest.fixture(params=[torch.float32, torch.bfloat16], ids=str)
+def dtype(request) -> torch.dtype:
+    """Those that the library has attention for on this processor."""
+    if not library.is_available():
+        pytest.skip("the library is not compiled")
+    has = library.load_library()
+    if not (has.has_attention if request.param == torch.float32 else has.multiplies_bf16):
+        pytest.skip(f"no attention in {request.param}")
+    return request.param
 
 
 def run(function, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     inputs = [tensors[name].clone().requires_grad_() for name in SIZES[:3]]
     out = function(*inputs)
     gradients = torch.autograd.grad(out, inputs, tensors["gradient"].to(out.dtype))
-    return {"out": out, **dict(zip(SIZES, gradients, strict=False))}
+    return {"out": out.detach(), **dict(zip(SIZES, gradients, strict=False))}
 
 
 def sdpa(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return F.scaled_dot_product_attention(query, key, value, is_causal=True)
 
 
-@compiled
-@pytest.mark.parametrize("length", [15, 16, 17, 127, 128, 129, 300])
-@pytest.mark.parametrize("width", [1, 16, 33, 128])
+LENGTHS = (15, 16, 17, 63, 64, 65, 127, 128, 129, 300)
+
+
+@pytest.mark.parametrize("width", [1, 16, 20, 33, 64, 80, 128])
 @pytest.mark.parametrize("size", [1, 2])  # that of scores is its square
-def test_errors_are_not_greater_than_pytorchs(length, width, size):
-    generator = torch.Generator().manual_seed(length)
-    rounded = {
-        name: (size * torch.randn(2, length, 3, width, generator=generator))
-        .transpose(1, 2)
-        .bfloat16()
-        for name in SIZES
-    }
-    exact = run(sdpa, {name: x.float() for name, x in rounded.items()})
-    ours, theirs = run(causal_attention, rounded), run(sdpa, rounded)
-    for name, right in exact.items():
-        assert ours[name].dtype == torch.bfloat16
-        assert ours[name].shape == right.shape
-        assert (ours[name] - right).norm() <= 1.2 * (theirs[name] - right).norm()
+def test_errors_are_not_greater_than_pytorchs(dtype, width, size):
+    """All lengths together, since single results' errors are left to chance."""
+    generator = torch.Generator().manual_seed(width)
+    errors = torch.zeros(4, 2, dtype=torch.float64)
+    for length in LENGTHS:
+        rounded = {
+            name: (size * torch.randn(4, length, 3, width, generator=generator))
+            .transpose(1, 2)
+            .to(dtype)
+            for name in SIZES
+        }
+        exact = run(sdpa, {name: x.double() for name, x in rounded.items()})
+        ours, theirs = run(causal_attention, rounded), run(sdpa, rounded)
+        for total, (name, right) in zip(errors, exact.items(), strict=True):
+            assert ours[name].dtype == dtype
+            assert ours[name].shape == right.shape
+            each = (x[name] - right for x in (ours, theirs))
+            total += torch.stack([difference.square().sum() for difference in each])
+    ours_of_all, theirs_of_all = errors.sqrt().unbind(1)
+    assert (ours_of_all <= 1.2 * theirs_of_all).all(), errors
 
 
-@compiled
-def test_a_token_alone_attends_to_itself():
-    tensors = {name: torch.randn(3, 2, 1, 16).bfloat16() for name in SIZES}
+def test_a_token_alone_attends_to_itself(dtype):
+    tensors = {name: torch.randn(3, 2, 1, 16).to(dtype) for name in SIZES}
     results = run(causal_attention, tensors)
     assert torch.equal(results["out"], tensors["value"])
     assert torch.equal(results["value"], tensors["gradient"])
     for name in ("query", "key"):  # a softmax of one score is 1
         torch.testing.assert_close(
-            results[name], torch.zeros(3, 2, 1, 16).bfloat16(), atol=1e-5, rtol=0
+            results[name], torch.zeros(3, 2, 1, 16).to(dtype), atol=1e-5, rtol=0
         )
 
 
-@compiled
-def test_the_layout_of_the_inputs_does_not_matter():
-    by_tokens = {name: torch.randn(2, 40, 3, 16).bfloat16().transpose(1, 2) for name in SIZES}
+def test_the_layout_of_the_inputs_does_not_matter(dtype):
+    by_tokens = {name: torch.randn(2, 40, 3, 16).to(dtype).transpose(1, 2) for name in SIZES}
     by_heads = {name: x.contiguous() for name, x in by_tokens.items()}
     by_heads["gradient"] = by_heads["gradient"].mT.contiguous().mT
     expected = run(causal_attention, by_tokens)
@@ -73,9 +84,8 @@ def test_the_layout_of_the_inputs_does_not_matter():
         assert torch.equal(result, expected[name])
 
 
-@compiled
-def test_threads_do_not_change_results():
-    tensors = {name: torch.randn(2, 3, 150, 32).bfloat16() for name in SIZES}
+def test_threads_do_not_change_results(dtype):
+    tensors = {name: torch.randn(2, 3, 150, 32).to(dtype) for name in SIZES}
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
@@ -87,26 +97,23 @@ def test_threads_do_not_change_results():
         torch.set_num_threads(before)
 
 
-@compiled
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_what_is_not_a_number_stays_none(value):
-    query, key, values = (torch.randn(1, 1, 200, 16).bfloat16() for _ in range(3))
+def test_what_is_not_a_number_stays_none(dtype, value):
+    query, key, values = (torch.randn(1, 1, 200, 16).to(dtype) for _ in range(3))
     key[0, 0, 70, 3] = value
     out = causal_attention(query, key, values)
     assert out[0, 0, :70].isfinite().all()
     assert out[0, 0, 70:].isnan().any()
 
 
-@compiled
 @pytest.mark.parametrize("shape", [(0, 2, 5, 8), (2, 2, 0, 8)])
-def test_nothing_to_attend_to(shape):
-    tensors = {name: torch.randn(shape).bfloat16() for name in SIZES}
+def test_nothing_to_attend_to(dtype, shape):
+    tensors = {name: torch.randn(shape).to(dtype) for name in SIZES}
     assert all(result.shape == shape for result in run(causal_attention, tensors).values())
 
 
-@compiled
-def test_no_query_sees_later_keys():
-    query, key, value = (torch.randn(1, 2, 200, 8).bfloat16() for _ in range(3))
+def test_no_query_sees_later_keys(dtype):
+    query, key, value = (torch.randn(1, 2, 200, 8).to(dtype) for _ in range(3))
     before = causal_attention(query, key, value)
     key[:, :, 150:], value[:, :, 150:] = 7, 1000
     after = causal_attention(query, key, value)
@@ -114,16 +121,40 @@ def test_no_query_sees_later_keys():
     assert (before[:, :, 150:] != after[:, :, 150:]).any()
 
 
-def test_it_is_for_bf16_on_a_cpu(monkeypatch):
-    monkeypatch.setattr(attention, "_multiplies_without_tiles", lambda: True)
-    assert is_faster(torch.empty(1, dtype=torch.bfloat16))
-    assert not is_faster(torch.empty(1))
-    assert not is_faster(torch.empty(1, dtype=torch.bfloat16, device="meta"))
-    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
-    assert not is_faster(torch.empty(1, dtype=torch.bfloat16))
-    monkeypatch.undo()
-    monkeypatch.setattr(attention, "_multiplies_without_tiles", lambda: False)
-    assert not is_faster(torch.empty(1, dtype=torch.bfloat16))
+@pytest.mark.parametrize(
+    ("dtype", "has_it"),
+    [(torch.float32, "_has_fp32"), (torch.bfloat16, "_multiplies_without_tiles")],
+)
+def test_it_is_for_a_cpu_whose_library_has_the_type(monkeypatch, dtype, has_it):
+    for name in ("_has_fp32", "_multiplies_without_tiles"):
+        monkeypatch.setattr(attention, name, lambda name=name: name == has_it)
+    query = torch.empty(1, dtype=dtype)
+    assert is_faster(query)
+    assert not is_faster(torch.empty(1, dtype=dtype, device="meta"))
+    assert not is_faster(query.double())
+    with monkeypatch.context() as compiling:
+        compiling.setattr(torch.compiler, "is_compiling", lambda: True)
+        assert not is_faster(query)
+    monkeypatch.setattr(attention, has_it, lambda: False)
+    assert not is_faster(query)
+
+
+@pytest.mark.parametrize(
+    ("instructions", "has_it"),
+    [("portable", False), ("AVX2", False), ("AVX-512", True), ("AVX-512-BF16", True)],
+)
+def test_fp32_is_for_processors_with_avx512(monkeypatch, instructions, has_it):
+    if not library.is_available():
+        pytest.skip("the library is not compiled")
+    number = library.INSTRUCTION_SETS.index(instructions)
+    monkeypatch.setattr(library.load_library(), "instructions", number)
+    assert attention._has_fp32.__wrapped__() is has_it
+
+
+def test_without_the_library_it_is_pytorchs(monkeypatch):
+    monkeypatch.setattr(attention, "is_available", lambda: False)
+    assert not attention._has_fp32.__wrapped__()
+    assert not attention._multiplies_without_tiles.__wrapped__()
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,7 @@ def test_steps_come_from_the_loop_or_the_schedule(
 def test_micro_batches(config: Make) -> None:
     whole = make_plan(config()).memory
     single = make_plan(config(micro_batch_size=1)).memory
+    assert make_plan(config(micro_batch_size=8)).memory == whole, "a batch has 3"
     assert whole is not None
     assert single is not None
     assert single.activations == single.activations_per_sequence == whole.activations / 3
