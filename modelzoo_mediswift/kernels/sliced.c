@@ -115,7 +115,7 @@ static void multiply_item(void *what, int64_t item)
 void mediswift_multiply_slices(int instructions, int threads, const sliced_matrix *matrix,
                                const float *bias, const float *x, float *y, int64_t tokens)
 {
-    task t = {.kernels = kernels_of(instructions), .matrix = matrix, .bias = bias, .x = x, .y = y,
+    task t = {.kernels = products_by(instructions), .matrix = matrix, .bias = bias, .x = x, .y = y,
               .tokens = tokens};
     run_items(threads, (slices(matrix) + SLICES - 1) / SLICES, multiply_item, &t);
 }

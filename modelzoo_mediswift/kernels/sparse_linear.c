@@ -39,7 +39,7 @@ int mediswift_best_instructions(void)
     return 0;
 }
 
-const sparse_kernels *kernels_of(int instructions)
+const sparse_kernels *products_by(int instructions)
 {
 #ifdef HAS_BF16_KERNELS
     if (instructions == 3)
@@ -164,7 +164,7 @@ void mediswift_multiply(int instructions, int threads, const sparse_list *list,
                         int64_t tiles)
 {
     const int64_t chunks = (list->rows + CHUNK - 1) / CHUNK;
-    task t = {.kernels = kernels_of(instructions), .list = list, .values = values, .bias = bias,
+    task t = {.kernels = products_by(instructions), .list = list, .values = values, .bias = bias,
               .x = x, .y = y, .chunks = chunks};
     run_items(threads, tiles * chunks, multiply_item, &t);
 }
@@ -185,7 +185,7 @@ void mediswift_gradient(int instructions, int threads, const sparse_list *list, 
 {
     const int64_t chunks = (list->rows + CHUNK - 1) / CHUNK;
     const int64_t wanted = (4 * (int64_t)threads + chunks - 1) / chunks; /* work for all threads */
-    task t = {.kernels = kernels_of(instructions), .list = list, .values = dy, .x = x,
+    task t = {.kernels = products_by(instructions), .list = list, .values = dy, .x = x,
               .y = gradient, .tiles = tiles,
               .groups = least(threads > 1 ? wanted : 1, blocks(list->cols))};
     run_items(threads, chunks * t.groups, gradient_item, &t);
@@ -201,7 +201,7 @@ static void arrange_item(void *what, int64_t block)
 void mediswift_arrange(int instructions, int threads, const sparse_list *list, const float *values,
                        void *arranged)
 {
-    task t = {.kernels = kernels_of(instructions), .list = list, .values = values, .y = arranged};
+    task t = {.kernels = products_by(instructions), .list = list, .values = values, .y = arranged};
     run_items(threads, blocks(list->cols), arrange_item, &t);
 }
 
@@ -209,7 +209,7 @@ void mediswift_arrange(int instructions, int threads, const sparse_list *list, c
 void mediswift_token_sums(int instructions, const void *x, int64_t tiles, int64_t features,
                           float *sums)
 {
-    kernels_of(instructions)->token_sums(x, tiles, features, sums);
+    products_by(instructions)->token_sums(x, tiles, features, sums);
 }
 
 static int64_t row_bytes(const task *t) { return t->features * (t->bf16 ? 2 : 4); }
@@ -234,7 +234,7 @@ static void unpack_item(void *what, int64_t tile)
 void mediswift_pack(int instructions, int threads, const void *rows, int bf16, int64_t tokens,
                     int64_t features, void *tiles)
 {
-    task t = {.kernels = kernels_of(instructions), .x = rows, .bf16 = bf16, .tokens = tokens,
+    task t = {.kernels = products_by(instructions), .x = rows, .bf16 = bf16, .tokens = tokens,
               .features = features, .y = tiles};
     run_items(threads, (tokens + TILE - 1) / TILE, pack_item, &t);
 }
@@ -243,7 +243,7 @@ void mediswift_pack(int instructions, int threads, const void *rows, int bf16, i
 void mediswift_unpack(int instructions, int threads, const void *tiles, int bf16, int64_t tokens,
                       int64_t features, void *rows)
 {
-    task t = {.kernels = kernels_of(instructions), .y = rows, .bf16 = bf16, .tokens = tokens,
+    task t = {.kernels = products_by(instructions), .y = rows, .bf16 = bf16, .tokens = tokens,
               .features = features, .x = tiles};
     run_items(threads, (tokens + TILE - 1) / TILE, unpack_item, &t);
 }

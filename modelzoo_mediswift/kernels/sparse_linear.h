@@ -70,7 +70,7 @@ extern const sparse_kernels bf16_kernels;
 #endif
 
 /* The kernels of a number: 0 portable, 1 AVX2, 2 AVX-512, all of fp32; 3 AVX-512 of bf16. */
-const sparse_kernels *kernels_of(int instructions);
+const sparse_kernels *products_by(int instructions);
 
 static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t blocks(int64_t columns) { return (columns + BLOCK - 1) / BLOCK; }
