@@ -26,6 +26,27 @@ INLINE void prefetch_line(const bf16 *block, int64_t line)
     __builtin_prefetch(block + line * VECTOR, 0, 2);
 }
 
+INLINE const bf16 *input(const bf16 *block, uint8_t offset)
+{
+    return block + (size_t)offset * TILE;
+}
+
+/* What is used twice is loaded once: compilers would make each use an operand in memory, and it is
+ * loads that these products wait for. */
+TARGET INLINE __m512i in_register(const bf16 *from)
+{
+    __m512i loaded = _mm512_loadu_si512(from);
+    __asm__("" : "+v"(loaded));
+    return loaded;
+}
+
+/* What is used once is such an operand, which not all compilers know to be possible here. */
+TARGET INLINE __m512 add_products(__m512 sum, __m512bh a, const bf16 *b)
+{
+    __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(a), "m"(*(const __m512i_u *)b));
+    return sum;
+}
+
 TARGET INLINE __m512bh load(const bf16 *from) { return (__m512bh)_mm512_loadu_si512(from); }
 
 #define START(j) __m512 low##j = _mm512_set1_ps(initial), high##j = low##j;
@@ -34,8 +55,7 @@ TARGET INLINE __m512bh load(const bf16 *from) { return (__m512bh)_mm512_loadu_si
            high##j = _mm512_load_ps(sums + VECTOR * j + HALF);
 #define ADD_PRODUCTS(j)                                                                            \
     {                                                                                              \
-        const __m512i a = _mm512_loadu_si512(in0 + VECTOR * j);                                    \
-        const __m512i b = _mm512_loadu_si512(in1 + VECTOR * j);                                    \
+        const __m512i a = in_register(in0 + VECTOR * j), b = in_register(in1 + VECTOR * j);        \
         low##j = _mm512_dpbf16_ps(low##j, (__m512bh)_mm512_unpacklo_epi16(a, b), weights);         \
         high##j = _mm512_dpbf16_ps(high##j, (__m512bh)_mm512_unpackhi_epi16(a, b), weights);       \
     }
@@ -50,31 +70,41 @@ TARGET INLINE __m512bh load(const bf16 *from) { return (__m512bh)_mm512_loadu_si
 
 static const bf16 zeros[TILE];
 
-/* The rows of one chunk times one block of columns; the last block's sums are the results. */
-TARGET INLINE void multiply_block(const sparse_list *w, const bf16 *values, const float *bias,
-                                  const bf16 *x, float *sums, bf16 *y, int64_t block,
-                                  int64_t first_row, int64_t last_row)
-{
-    const uint32_t *start = w->start + block * w->rows;
-    const uint8_t *offset = w->offset;
-    const __m512i order = _mm512_set_epi64(7, 3, 6, 2, 5, 1, 4, 0);
-    const int last = block + 1 == blocks(w->cols);
-    for (int64_t row = first_row; row < last_row; row++, sums += TILE) {
-        uint32_t n = start[row];
-        const uint32_t end = start[row + 1];
-        bf16 *out = y + row * TILE;
-        prefetch_line(x + BLOCK * TILE, row - first_row);
-#define WALK                                                                                       \
+/* The non-zeros of one row in one block of columns. */
+#define WALK(n, end, x)                                                                            \
     for (; n + 2 <= end; n += 2) {                                                                 \
-        const bf16 *in0 = x + offset[n] * TILE, *in1 = x + offset[n + 1] * TILE;                   \
+        const bf16 *in0 = input(x, offset[n]), *in1 = input(x, offset[n + 1]);                     \
         const __m512bh weights = (__m512bh)_mm512_set1_epi32(*(const pair *)(values + n));         \
         EACH(ADD_PRODUCTS)                                                                         \
     }                                                                                              \
     if (n < end) { /* one is left */                                                               \
-        const bf16 *in0 = x + offset[n] * TILE, *in1 = zeros;                                      \
+        const bf16 *in0 = input(x, offset[n]), *in1 = zeros;                                       \
         const __m512bh weights = (__m512bh)_mm512_set1_epi32(values[n]);                           \
         EACH(ADD_PRODUCTS)                                                                         \
-    }                                                                                              \
+    }
+
+/* The rows of one chunk times a block of columns, or times it and the next: sums are loaded and
+ * stored half as often, and two blocks of bf16 fill the cache as one of fp32 does. The last block's
+ * sums are the results. */
+TARGET INLINE void multiply_blocks(const sparse_list *w, const bf16 *values, const float *bias,
+                                   const bf16 *x, float *sums, bf16 *y, int64_t block, int two,
+                                   int64_t first_row, int64_t last_row)
+{
+    const uint32_t *start = w->start + block * w->rows;
+    const uint8_t *offset = w->offset;
+    const __m512i order = _mm512_set_epi64(7, 3, 6, 2, 5, 1, 4, 0);
+    const bf16 *next_x = x + BLOCK * TILE;
+    const int last = block + 1 + two == blocks(w->cols);
+    for (int64_t row = first_row; row < last_row; row++, sums += TILE) {
+        uint32_t n = start[row], next_n = two ? start[w->rows + row] : 0;
+        const uint32_t end = start[row + 1], next_end = two ? start[w->rows + row + 1] : 0;
+        bf16 *out = y + row * TILE;
+        prefetch_line(x + (1 + two) * BLOCK * TILE, row - first_row);
+        if (two)
+            prefetch_line(x + 3 * BLOCK * TILE, row - first_row);
+#define REST                                                                                       \
+    WALK(n, end, x)                                                                                \
+    WALK(next_n, next_end, next_x)                                                                 \
     if (last) {                                                                                    \
         EACH(ROUND)                                                                                \
     } else {                                                                                       \
@@ -83,10 +113,10 @@ TARGET INLINE void multiply_block(const sparse_list *w, const bf16 *values, cons
         if (block == 0) {
             const float initial = bias ? bias[row] : 0.0f;
             EACH(START)
-            WALK
-        } else if (last || n < end) {
+            REST
+        } else if (last || n < end || next_n < next_end) {
             EACH(LOAD)
-            WALK
+            REST
         }
     }
 }
@@ -95,23 +125,24 @@ TARGET static void multiply(const sparse_list *w, const void *values, const floa
                             const void *x, void *y, int64_t first_row, int64_t last_row)
 {
     float sums[CHUNK * TILE] __attribute__((aligned(64)));
-    for (int64_t block = 0; block < blocks(w->cols); block++)
-        multiply_block(w, values, bias, (const bf16 *)x + block * BLOCK * TILE, sums, y, block,
-                       first_row, last_row);
+    for (int64_t block = 0; block < blocks(w->cols); block += 2) {
+        const bf16 *in = (const bf16 *)x + block * BLOCK * TILE;
+        if (block + 1 < blocks(w->cols))
+            multiply_blocks(w, values, bias, in, sums, y, block, 1, first_row, last_row);
+        else
+            multiply_blocks(w, values, bias, in, sums, y, block, 0, first_row, last_row);
+    }
 }
 
 #define HOLD(j) const __m512bh d##j = load(out + VECTOR * j);
 #define HOLD_NEXT(j) const __m512bh e##j = load(out + next_out + VECTOR * j);
-#define FOUR(j)                                                                                    \
-    s0 = _mm512_dpbf16_ps(s0, d##j, load(in0 + VECTOR * j));                                       \
-    s1 = _mm512_dpbf16_ps(s1, d##j, load(in1 + VECTOR * j));                                       \
-    s2 = _mm512_dpbf16_ps(s2, d##j, load(in2 + VECTOR * j));                                       \
-    s3 = _mm512_dpbf16_ps(s3, d##j, load(in3 + VECTOR * j));
-#define FOUR_NEXT(j)                                                                               \
-    s0 = _mm512_dpbf16_ps(s0, e##j, load(in0 + next_in + VECTOR * j));                             \
-    s1 = _mm512_dpbf16_ps(s1, e##j, load(in1 + next_in + VECTOR * j));                             \
-    s2 = _mm512_dpbf16_ps(s2, e##j, load(in2 + next_in + VECTOR * j));                             \
-    s3 = _mm512_dpbf16_ps(s3, e##j, load(in3 + next_in + VECTOR * j));
+#define FOUR_OF(held, j)                                                                           \
+    s0 = add_products(s0, held, in0 + VECTOR * j);                                                 \
+    s1 = add_products(s1, held, in1 + VECTOR * j);                                                 \
+    s2 = add_products(s2, held, in2 + VECTOR * j);                                                 \
+    s3 = add_products(s3, held, in3 + VECTOR * j);
+#define FOUR(j) FOUR_OF(d##j, j)
+#define FOUR_NEXT(j) FOUR_OF(e##j, j)
 
 /* Four non-zeros at a time, for one tile or for it and the next: the fewer sums across registers
  * the better. Tokens side by side need no bringing together here. */
@@ -120,6 +151,7 @@ TARGET INLINE void gradient_block(const sparse_list *w, const bf16 *dy, const bf
                                   int64_t last_row, int add)
 {
     const uint32_t *start = w->start + block * w->rows;
+    const uint8_t *offsets = w->offset;
     const int64_t next_out = two ? w->rows * TILE : 0, next_in = w->cols * TILE;
     for (int64_t row = first_row; row < last_row; row++) {
         const uint32_t end = start[row + 1];
@@ -128,17 +160,16 @@ TARGET INLINE void gradient_block(const sparse_list *w, const bf16 *dy, const bf
         prefetch_line(x + next_in + BLOCK * TILE, row - first_row);
         EACH(HOLD)
         EACH(HOLD_NEXT)
-        for (uint32_t n = start[row]; n < end; n += 4) {
-            const uint32_t count = end - n < 4 ? end - n : 4, last = count - 1;
-            const uint8_t *offset = w->offset + n;
+        for (int64_t n = start[row]; n < end; n += 4) {
+            const int64_t count = end - n < 4 ? end - n : 4, last = count - 1;
+            const uint8_t *offset = offsets + n;
             /* Beyond the end the last non-zero is computed again and not stored. */
-            const bf16 *in0 = x + offset[0] * TILE;
-            const bf16 *in1 = x + offset[last < 1 ? last : 1] * TILE;
-            const bf16 *in2 = x + offset[last < 2 ? last : 2] * TILE;
-            const bf16 *in3 = x + offset[last] * TILE;
+            const bf16 *in0 = input(x, offset[0]), *in1 = input(x, offset[last < 1 ? last : 1]);
+            const bf16 *in2 = input(x, offset[last < 2 ? last : 2]), *in3 = input(x, offset[last]);
             __m512 s0 = _mm512_setzero_ps(), s1 = s0, s2 = s0, s3 = s0;
             EACH(FOUR)
             if (two) {
+                in0 += next_in, in1 += next_in, in2 += next_in, in3 += next_in;
                 EACH(FOUR_NEXT)
             }
             const __mmask8 there = (__mmask8)((1u << count) - 1);

@@ -15,6 +15,11 @@ enum { HELD = 8, WIDTH = HELD * LANES };
 #define ADD_PRODUCT(j) a##j += weight * in[j];
 #define STORE(j) out[j] = a##j;
 
+static inline const vector *input(const float *block, uint8_t offset)
+{
+    return (const vector *)(block + (size_t)offset * TILE);
+}
+
 /* The rows of one chunk times one block of columns, for WIDTH tokens. */
 TARGET static inline __attribute__((always_inline)) void
 multiply_block(const sparse_list *w, const float *values, const float *bias, const float *x,
@@ -27,9 +32,9 @@ multiply_block(const sparse_list *w, const float *values, const float *bias, con
         const uint32_t end = start[row + 1];
         vector *out = (vector *)(y + row * TILE);
 #define WALK                                                                                       \
-    for (uint32_t n = start[row]; n < end; n++) {                                                  \
+    for (int64_t n = start[row]; n < end; n++) {                                                   \
         const float weight = values[n];                                                            \
-        const vector *in = (const vector *)(x + offset[n] * TILE);                                 \
+        const vector *in = input(x, offset[n]);                                                    \
         EACH(ADD_PRODUCT)                                                                          \
     }                                                                                              \
     EACH(STORE)
@@ -79,21 +84,19 @@ gradient_block(const sparse_list *w, const float *dy, const float *x, float *gra
                int64_t block, int64_t first_row, int64_t last_row, int add)
 {
     const uint32_t *start = w->start + block * w->rows;
+    const uint8_t *offsets = w->offset;
     for (int64_t row = first_row; row < last_row; row++) {
-        uint32_t n = start[row];
-        const uint32_t end = start[row + 1];
-        if (n == end)
+        const int64_t end = start[row + 1];
+        if (start[row] == end)
             continue;
         const vector *out = (const vector *)(dy + row * TILE);
         EACH(HOLD)
-        while (n < end) {
-            const uint32_t count = end - n < 4 ? end - n : 4, last = count - 1;
-            const uint8_t *offset = w->offset + n;
+        for (int64_t n = start[row]; n < end; n += 4) {
+            const int64_t count = end - n < 4 ? end - n : 4, last = count - 1;
+            const uint8_t *offset = offsets + n;
             /* Beyond the end the last non-zero is computed again and not stored. */
-            const vector *in0 = (const vector *)(x + offset[0] * TILE);
-            const vector *in1 = (const vector *)(x + offset[last < 1 ? last : 1] * TILE);
-            const vector *in2 = (const vector *)(x + offset[last < 2 ? last : 2] * TILE);
-            const vector *in3 = (const vector *)(x + offset[last] * TILE);
+            const vector *in0 = input(x, offset[0]), *in1 = input(x, offset[last < 1 ? last : 1]);
+            const vector *in2 = input(x, offset[last < 2 ? last : 2]), *in3 = input(x, offset[last]);
             vector s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
             float sums[4];
             EACH(FOUR)
@@ -103,9 +106,8 @@ gradient_block(const sparse_list *w, const float *dy, const float *x, float *gra
                 for (int i = 0; i < 4; i++)
                     to[i] = add ? to[i] + sums[i] : sums[i];
             else
-                for (uint32_t i = 0; i < count; i++)
+                for (int64_t i = 0; i < count; i++)
                     to[i] = add ? to[i] + sums[i] : sums[i];
-            n += count;
         }
     }
 }
