@@ -23,7 +23,7 @@ from steps import make_engine, make_model, random_batch, share_of_zeros
 from turns import take_turns
 
 from modelzoo_mediswift.engine.freed_memory import keep_freed_memory
-from modelzoo_mediswift.engine.sparse_layers import SparseLayers, always, prepare_model
+from modelzoo_mediswift.engine.sparse_reading import compress_where_faster
 from modelzoo_mediswift.engine.torch_engine import TorchEngine
 from modelzoo_mediswift.kernels.library import load_library
 from modelzoo_mediswift.kernels.pattern import Pattern, pack
@@ -31,7 +31,7 @@ from modelzoo_mediswift.model.generate import Prefix, read_prefix
 from modelzoo_mediswift.model.gpt3 import GPT3
 from modelzoo_mediswift.model.packed import pack_linear_layers
 from modelzoo_mediswift.sparsity.filters import SparsityRule
-from modelzoo_mediswift.sparsity.masking import Masking
+from modelzoo_mediswift.sparsity.masking import MASK_SUFFIX, Masking
 
 CACHED, DECODED = 64, 4  # tokens of the decoding part
 SETTLING = 3  # turns until steps take no new memory from the system
@@ -149,9 +149,12 @@ def decode_part(arguments: argparse.Namespace) -> None:
     pack_linear_layers(models["dense"])
     for sparsity in arguments.sparsity:
         model = shaped_model(arguments, length)
-        masking = Masking(model, [SparsityRule(sparsity)], seed=0)
-        prepare_model(model)
-        SparseLayers(model, masking.parameters, always).before_evaluation()
+        masks = {
+            f"{p.name}{MASK_SUFFIX}": p.mask
+            for p in Masking(model, [SparsityRule(sparsity)], seed=0).parameters
+        }
+        if not compress_where_faster(model, masks):
+            print(f"{sparsity:.0%} sparse: dense products were faster")
         pack_linear_layers(model)
         models[f"{sparsity:.0%} sparse"] = model
     prompt = torch.randint(arguments.vocab_size, (CACHED,)).tolist()

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from modelzoo_mediswift.errors import UserError
 from modelzoo_mediswift.kernels.choice import FastestChoice
 from modelzoo_mediswift.kernels.functions import (
-    few_tokens,
     pack_tokens,
     result_dtype,
     sparse_linear,
@@ -70,7 +69,7 @@ class SparseAttention(Attention):
         layers = compressed(
             self.proj_q_dense_layer, self.proj_k_dense_layer, self.proj_v_dense_layer
         )
-        if layers is None or few_tokens(x):
+        if layers is None:
             return super().projections(x)
         packed, dtype = pack_tokens(x), result_dtype(x)
         q, k, v = (unpack_tokens(layer.on_tiles(packed), x.shape, dtype) for layer in layers)
@@ -82,7 +81,7 @@ class SparseFeedForward(FeedForward):
 
     def forward(self, x: Tensor) -> Tensor:
         layers = compressed(*(layer.linear_layer for layer in self.ffn))
-        if layers is None or few_tokens(x):
+        if layers is None:
             return super().forward(x)
         first, second = layers
         hidden = F.gelu(first.on_tiles(pack_tokens(x)))
@@ -220,7 +219,7 @@ class SparseLayers:
         if layer.pattern is not None or layer.weight.grad is not None:
             return
         rows, cols = layer.weight.shape
-        if not self.choose((rows, cols), float(p.mask.sum()) / p.mask.numel()):
+        if not self.choose((rows, cols), int(p.mask.count_nonzero()) / p.mask.numel()):
             return
         layer.compress(p.mask)
         if self.optimizer is not None:

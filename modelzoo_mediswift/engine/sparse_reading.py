@@ -8,87 +8,96 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from modelzoo_mediswift.engine.sparse_layers import SparseLinear, prepare_model
 from modelzoo_mediswift.kernels.functions import sparse_linear
 from modelzoo_mediswift.kernels.library import is_available
 from modelzoo_mediswift.kernels.pattern import Pattern
-from modelzoo_mediswift.model.gpt3 import GPT3
+from modelzoo_mediswift.kernels.sliced import FEW_TOKENS, SlicedMatrix
 from modelzoo_mediswift.model.packed import packed
 from modelzoo_mediswift.sparsity.masking import MASK_SUFFIX
 
 REPETITIONS = 3
 MEASURED = 1 << 28  # weights, 1 GiB: no cache holds them, and a second copy fits beside a model
 
-Product = Callable[[Tensor], Tensor]
+
+class CompressedLinear(nn.Module):
+    """The same function as an fp32 linear layer with a mask, without a gradient.
+
+    The matrix is held twice: for the few tokens of decoding, and for the many of a prompt.
+    """
+
+    def __init__(self, layer: nn.Linear, mask: Tensor) -> None:
+        super().__init__()
+        self.in_features = layer.in_features
+        self.bias = layer.bias
+        self.sliced = SlicedMatrix(layer.weight, mask)
+        self.pattern = Pattern(mask)
+        self.values = self.pattern.compress(layer.weight)
+
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x.reshape(-1, self.in_features)
+        if len(rows) <= FEW_TOKENS:
+            y = self.sliced.multiply(rows, self.bias)
+        else:
+            y = sparse_linear(rows, self.values, self.bias, self.pattern)
+        return y.view(*x.shape[:-1], -1)
 
 
 @torch.no_grad()
-def compress_where_faster(model: GPT3, tensors: Mapping[str, Tensor]) -> bool:
+def compress_where_faster(model: nn.Module, tensors: Mapping[str, Tensor]) -> bool:
     """Compress the masked layers of a loaded model if one token is then decoded faster than with
     packed weights; what stays dense is for `pack_linear_layers` to pack.
 
     `tensors` are its checkpoint's, with the masks. Nothing is done on other devices than a CPU,
-    without masks and without kernels. Returns whether the layers are compressed.
+    without masks and without kernels. Returns whether the layers are compressed; then the model
+    can be asked, but neither trained nor saved.
     """
     if next(model.parameters()).device.type != "cpu" or not is_available():
         return False
-    layers, masks = [], []
+    layers: dict[str, nn.Linear] = {}
+    masks: dict[str, Tensor] = {}
     for name, module in model.named_modules():
         mask = tensors.get(f"{name}.weight{MASK_SUFFIX}")
         if type(module) is nn.Linear and mask is not None:
-            layers.append(module)
-            masks.append(mask)
+            layers[name], masks[name] = module, mask
     if not layers:
         return False
-    count = _enough(layers)
-    dense = _seconds([(layer.in_features, packed(layer)) for layer in layers[:count]])
-    sparse = _seconds(
-        [
-            (layer.in_features, _compressed(layer, mask))
-            for layer, mask in zip(layers[:count], masks, strict=False)
-        ]
-    )
+    measured = _enough(layers)
+    compressed = {name: CompressedLinear(layers[name], masks[name]) for name in measured}
+    inputs = [layers[name].in_features for name in measured]
+    dense_time = _seconds(list(zip(inputs, (packed(layers[n]) for n in measured), strict=True)))
+    sparse_time = _seconds(list(zip(inputs, compressed.values(), strict=True)))
     print(
-        f"SparseKernels: one token through {count} sparse layers: dense {1000 * dense:.1f} ms, "
-        f"compressed {1000 * sparse:.1f} ms",
+        f"SparseKernels: one token through {len(measured)} sparse layers: dense "
+        f"{1000 * dense_time:.1f} ms, compressed {1000 * sparse_time:.1f} ms",
         file=sys.stderr,
     )
-    if sparse >= dense:
+    if sparse_time >= dense_time:
         return False
-    prepare_model(model)
-    for layer, mask in zip(layers, masks, strict=True):
-        assert isinstance(layer, SparseLinear)
-        layer.compress(mask)
-    for module in model.modules():
-        dense_layer: Any = module
-        if isinstance(module, SparseLinear) and module.pattern is None:
-            dense_layer.__class__ = nn.Linear  # without a mask; it can be packed
+    for name, layer in layers.items():
+        parent, _, own_name = name.rpartition(".")
+        sparse = compressed.get(name) or CompressedLinear(layer, masks[name])
+        setattr(model.get_submodule(parent), own_name, sparse)
     return True
 
 
-def _enough(layers: Sequence[nn.Linear]) -> int:
-    """How many of the layers to measure."""
-    weights = 0
-    for count, layer in enumerate(layers, start=1):
+def _enough(layers: Mapping[str, nn.Linear]) -> Sequence[str]:
+    """The first of the layers, so many as to measure."""
+    names, weights = [], 0
+    for name, layer in layers.items():
+        names.append(name)
         weights += layer.weight.numel()
         if weights >= MEASURED:
-            return count
-    return len(layers)
+            break
+    return names
 
 
-def _compressed(layer: nn.Linear, mask: Tensor) -> Product:
-    pattern = Pattern(mask)
-    values = pattern.compress(layer.weight)
-    return lambda x: sparse_linear(x, values, layer.bias, pattern)
-
-
-def _seconds(products: Sequence[tuple[int, Product]]) -> float:
+def _seconds(products: Sequence[tuple[int, nn.Module]]) -> float:
     """One token through all layers, given with their numbers of inputs, each with weights that the
     others have driven from the caches; the best of a few."""
     inputs = {n: torch.zeros(1, n) for n, _ in products}

@@ -10,7 +10,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from modelzoo_mediswift.kernels.library import load_library
-from modelzoo_mediswift.kernels.pattern import FEW_TOKENS, Pattern, pack, token_sums, unpack
+from modelzoo_mediswift.kernels.pattern import Pattern, pack, token_sums, unpack
 
 
 class _Pack(Function):
@@ -85,17 +85,8 @@ def sparse_linear_packed(
 def sparse_linear(x: Tensor, values: Tensor, bias: Tensor | None, pattern: Pattern) -> Tensor:
     """x (..., in) W^T + bias: (..., out), in fp32 or, under autocast, in its type."""
     shape = (*x.shape[:-1], pattern.shape[0])
-    dtype = result_dtype(x)
-    if few_tokens(x):
-        rows = x.reshape(-1, x.shape[-1]).float().contiguous()
-        return pattern.few_tokens(values, bias, rows).view(shape).to(dtype)
     packed = sparse_linear_packed(pack_tokens(x), values, bias, pattern)
-    return unpack_tokens(packed, shape, dtype)
-
-
-def few_tokens(x: Tensor) -> bool:
-    """Whether x has so few tokens that they are read one by one, which has no gradient."""
-    return not torch.is_grad_enabled() and x.numel() <= FEW_TOKENS * x.shape[-1]
+    return unpack_tokens(packed, shape, result_dtype(x))
 
 
 def result_dtype(x: Tensor) -> torch.dtype:

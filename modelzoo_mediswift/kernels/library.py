@@ -20,18 +20,23 @@ INSTRUCTIONS_VARIABLE = "MEDISWIFT_INSTRUCTIONS"  # to run with less than the pr
 
 _INT, _LONG, _POINTER = ctypes.c_int, ctypes.c_int64, ctypes.c_void_p
 _ARGUMENTS: dict[str, tuple[Any, ...]] = {
-    "make_lists": (_POINTER, _LONG, _LONG, *[_POINTER] * 5),
+    "make_list": (_POINTER, _LONG, _LONG, _POINTER, _POINTER),
+    "turn_list": (_POINTER, _POINTER, _POINTER, _POINTER),
     "move": (_POINTER, _LONG, _LONG, *[_POINTER] * 3, _INT),
-    "make_bits": (_POINTER, _POINTER),
     "multiply": (_INT, _INT, *[_POINTER] * 5, _LONG),
     "gradient": (_INT, _INT, *[_POINTER] * 4, _LONG),
     "arrange": (_INT, _INT, *[_POINTER] * 3),
     "token_sums": (_INT, _POINTER, _LONG, _LONG, _POINTER),
-    "few_tokens": (_INT, _INT, *[_POINTER] * 5, _LONG),
     "pack": (_INT, _INT, _POINTER, _INT, _LONG, _LONG, _POINTER),
     "unpack": (_INT, _INT, _POINTER, _INT, _LONG, _LONG, _POINTER),
+    "multiply_slices": (_INT, _INT, *[_POINTER] * 4, _LONG),
 }
-# Only with AVX-512; 0 where memory ran out.
+# 0 where memory ran out.
+_MEMORY_ARGUMENTS: dict[str, tuple[Any, ...]] = {
+    "count_steps": (_INT, _POINTER, _LONG, _LONG, _POINTER),
+    "fill_slices": (_INT, _POINTER, _POINTER, _POINTER),
+}
+# The same, and only with AVX-512.
 _ATTENTION_ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "causal_attention": (_INT, _INT, *[_POINTER] * 6),
     "causal_attention_gradients": (_INT, _INT, *[_POINTER] * 10),
@@ -48,7 +53,19 @@ class List(ctypes.Structure):
         ("offset", _POINTER),
         ("place", _POINTER),
         ("value_start", _POINTER),
-        ("bits", _POINTER),
+    )
+
+
+class Sliced(ctypes.Structure):
+    """`sliced_matrix` of sliced.h."""
+
+    _fields_ = (
+        ("rows", _LONG),
+        ("cols", _LONG),
+        ("start", _POINTER),
+        ("window", _POINTER),
+        ("place", _POINTER),
+        ("values", _POINTER),
     )
 
 
@@ -67,6 +84,7 @@ class Library:
         self.instructions = min(best, _wanted_instructions())
         self._functions: dict[str, Any] = {}
         self._load(library, _ARGUMENTS, None)
+        self._load(library, _MEMORY_ARGUMENTS, _INT)
         if self.has_attention:
             self._load(library, _ATTENTION_ARGUMENTS, _INT)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -11,7 +12,6 @@ from modelzoo_mediswift.kernels.library import List, load_library
 
 TILE = 128  # tokens that are computed side by side
 BLOCK = 64  # columns (or rows of the transpose) of one list part
-FEW_TOKENS = 8  # up to here a product for single tokens is faster than one for a tile
 
 _MOST_NON_ZEROS = 2**32 - 1
 
@@ -28,47 +28,38 @@ class Pattern:
         mask = mask.contiguous()
         self.shape = (int(mask.shape[0]), int(mask.shape[1]))
         rows, cols = self.shape
-        self.count = int(mask.sum())
+        self.count = int(mask.count_nonzero())
         assert self.count < _MOST_NON_ZEROS
-        starts = [-(-cols // BLOCK) * rows + 1, -(-rows // BLOCK) * cols + 1]
-        self._start, self._turned_start = (torch.empty(n, dtype=torch.int32) for n in starts)
-        self._offset, self._turned_offset = (
-            torch.empty(self.count, dtype=torch.uint8) for _ in range(2)
+        self._start = _starts(rows, cols)
+        self._offset = torch.empty(self.count + 1, dtype=torch.uint8)
+        load_library().make_list(
+            mask.data_ptr(), rows, cols, self._start.data_ptr(), self._offset.data_ptr()
         )
-        self._turned_place = torch.empty(self.count, dtype=torch.int16)
-        load_library().make_lists(
-            mask.data_ptr(),
-            rows,
-            cols,
-            self._start.data_ptr(),
-            self._offset.data_ptr(),
-            self._turned_start.data_ptr(),
-            self._turned_offset.data_ptr(),
-            self._turned_place.data_ptr(),
-        )
-        self._bits = torch.empty(0, dtype=torch.int64)  # made for the first single token
         self.list = List(rows, cols, self._start.data_ptr(), self._offset.data_ptr())
-        self.turned = List(
-            cols,
-            rows,
-            self._turned_start.data_ptr(),
-            self._turned_offset.data_ptr(),
-            self._turned_place.data_ptr(),
-            self._start.data_ptr(),
+
+    @cached_property
+    def _turned(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Starts, offsets and places of the transposed matrix's list, made when first asked for:
+        only a gradient needs it."""
+        turned = (
+            _starts(*reversed(self.shape)),
+            torch.empty(self.count, dtype=torch.uint8),
+            torch.empty(self.count, dtype=torch.int16),
         )
+        pointers = (tensor.data_ptr() for tensor in turned)
+        load_library().turn_list(ctypes.byref(self.list), *pointers)
+        return turned
+
+    @property
+    def turned(self) -> List:
+        rows, cols = self.shape
+        pointers = (tensor.data_ptr() for tensor in self._turned)
+        return List(cols, rows, *pointers, self._start.data_ptr())
 
     @property
     def num_bytes(self) -> int:
-        """What the lists take."""
-        tensors = (
-            self._start,
-            self._offset,
-            self._turned_start,
-            self._turned_offset,
-            self._turned_place,
-            self._bits,
-        )
-        return sum(tensor.nbytes for tensor in tensors)
+        """What the lists take in training."""
+        return sum(tensor.nbytes for tensor in (self._start, self._offset, *self._turned))
 
     def compress(self, dense: Tensor) -> Tensor:
         """The values (count,) of a dense fp32 matrix at the non-zeros."""
@@ -127,31 +118,11 @@ class Pattern:
         )
         return result
 
-    def few_tokens(self, values: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
-        """x W^T + bias for a few rows x (tokens, in), not packed."""
-        result = x.new_empty(len(x), self.shape[0])
-        library = load_library()
-        if not self._bits.numel():
-            self._bits = torch.empty(len(self._start) - 1, dtype=torch.int64)
-            self.list.bits = self._bits.data_ptr()
-            library.make_bits(ctypes.byref(self.list), self._bits.data_ptr())
-        library.few_tokens(
-            library.kernels(x.dtype),
-            torch.get_num_threads(),
-            ctypes.byref(self.list),
-            values.data_ptr(),
-            None if bias is None else bias.data_ptr(),
-            x.data_ptr(),
-            result.data_ptr(),
-            len(x),
-        )
-        return result
-
     def _multiply(
         self, of: List, values: Tensor, bias: Tensor | None, packed: Tensor, result: Tensor
     ) -> None:
         library = load_library()
-        if packed.dtype == torch.bfloat16 or of is self.turned:
+        if packed.dtype == torch.bfloat16 or of is not self.list:
             values = self._arranged(of, values, packed.dtype)
         if packed.dtype == torch.bfloat16 and bias is not None:
             bias = bias.bfloat16().float()
@@ -178,6 +149,11 @@ class Pattern:
             arranged.data_ptr(),
         )
         return arranged
+
+
+def _starts(rows: int, cols: int) -> Tensor:
+    """Room for where each row's part of each block of columns begins, and for the end."""
+    return torch.empty(-(-cols // BLOCK) * rows + 1, dtype=torch.int32)
 
 
 def pack(rows: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:

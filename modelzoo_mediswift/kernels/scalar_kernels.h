@@ -1,5 +1,5 @@
-/* What needs no wide vectors, or is written with intrinsics for AVX-512: the product with one
- * token, and the change between rows of tokens and tiles. */
+/* What needs no wide vectors, or is written with intrinsics for AVX-512: the product of a sliced
+ * matrix, and the change between rows of tokens and tiles. */
 #include <string.h>
 
 #include "sparse_linear.h"
@@ -22,25 +22,19 @@ static inline uint16_t to_bf16(float value)
     return (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
 
-TARGET static void one_token(const sparse_list *w, const float *values, const float *bias,
-                             const float *x, float *y, int64_t first_row, int64_t last_row)
+TARGET static void multiply_slice(const sliced_matrix *w, const float *bias, const float *x,
+                                  float *y, int64_t tokens, int64_t slice)
 {
-    for (int64_t row = first_row; row < last_row; row++)
-        y[row] = bias ? bias[row] : 0.0f;
-    for (int64_t block = 0; block < blocks(w->cols); block++) {
-        const uint32_t *start = w->start + block * w->rows;
-        const float *in = x + block * BLOCK;
-        for (int64_t row = first_row; row < last_row; row++) {
-            float even = 0.0f, odd = 0.0f;
-            uint32_t n = start[row];
-            for (; n + 2 <= start[row + 1]; n += 2) {
-                even += values[n] * in[w->offset[n]];
-                odd += values[n + 1] * in[w->offset[n + 1]];
-            }
-            if (n < start[row + 1])
-                even += values[n] * in[w->offset[n]];
-            y[row] += even + odd;
+    const int64_t first = slice * SLICE, rows = least(SLICE, w->rows - first);
+    for (int64_t token = 0; token < tokens; token++) {
+        float sums[SLICE] = {0};
+        for (int64_t step = w->start[slice]; step < w->start[slice + 1]; step++) {
+            const float *in = x + token * w->cols + w->window[step];
+            for (int64_t lane = step * SLICE; lane < (step + 1) * SLICE; lane++)
+                sums[lane - step * SLICE] += w->values[lane] * in[w->place[lane]];
         }
+        for (int64_t row = 0; row < rows; row++)
+            y[token * w->rows + first + row] = sums[row] + (bias ? bias[first + row] : 0.0f);
     }
 }
 

@@ -11,7 +11,7 @@
 #include <cpuid.h>
 #endif
 
-/* --- Kernels, by number: 0 portable, 1 AVX2, 2 AVX-512, all of fp32; 3 AVX-512 of bf16. */
+/* --- Kernels, by number. */
 
 #ifdef HAS_BF16_KERNELS
 static int multiplies_bf16(void)
@@ -39,7 +39,7 @@ int mediswift_best_instructions(void)
     return 0;
 }
 
-static const sparse_kernels *kernels(int instructions)
+const sparse_kernels *products_by(int instructions)
 {
 #ifdef HAS_BF16_KERNELS
     if (instructions == 3)
@@ -57,50 +57,59 @@ static const sparse_kernels *kernels(int instructions)
 
 /* --- Lists. */
 
-/* The lists of W and of its transpose from a mask [rows][cols]; the arrays are the caller's. */
-void mediswift_make_lists(const uint8_t *mask, int64_t rows, int64_t cols, uint32_t *start,
-                          uint8_t *offset, uint32_t *turned_start, uint8_t *turned_offset,
-                          uint16_t *turned_place)
+enum { ROWS_AHEAD = 16 }; /* rows lie far apart, which processors do not foresee */
+
+/* The list of a mask [rows][cols]; the arrays are the caller's, `offset` has room for one more than
+ * there are non-zeros: writing it before knowing whether it stays saves a branch, which random
+ * masks make the processor guess wrong. */
+void mediswift_make_list(const uint8_t *mask, int64_t rows, int64_t cols, uint32_t *start,
+                         uint8_t *offset)
 {
     uint32_t n = 0;
-    for (int64_t block = 0; block < blocks(cols); block++)
+    for (int64_t block = 0; block < blocks(cols); block++) {
+        const int64_t width = least(BLOCK, cols - block * BLOCK);
         for (int64_t row = 0; row < rows; row++) {
+            const uint8_t *part = mask + row * cols + block * BLOCK;
+            __builtin_prefetch(part + ROWS_AHEAD * cols); /* beyond the end it does no harm */
             start[block * rows + row] = n;
-            for (int64_t c = block * BLOCK; c < least(cols, (block + 1) * BLOCK); c++)
-                if (mask[row * cols + c])
-                    offset[n++] = (uint8_t)(c - block * BLOCK);
-        }
-    start[blocks(cols) * rows] = n;
-
-    n = 0;
-    for (int64_t square_row = 0; square_row < blocks(rows); square_row++) {
-        const int64_t first = square_row * BLOCK, last = least(rows, first + BLOCK);
-        for (int64_t block = 0; block < blocks(cols); block++) {
-            const uint32_t *part = start + block * rows;
-            uint32_t reached[BLOCK]; /* of each row, the next non-zero */
-            for (int64_t row = first; row < last; row++)
-                reached[row - first] = part[row];
-            for (int64_t c = block * BLOCK; c < least(cols, (block + 1) * BLOCK); c++) {
-                turned_start[square_row * cols + c] = n;
-                for (int64_t row = first; row < last; row++)
-                    if (mask[row * cols + c]) {
-                        turned_place[n] = (uint16_t)(reached[row - first]++ - part[first]);
-                        turned_offset[n++] = (uint8_t)(row - first);
-                    }
+            for (int64_t c = 0; c < width; c++) {
+                offset[n] = (uint8_t)c;
+                n += part[c];
             }
         }
     }
-    turned_start[blocks(rows) * cols] = n;
+    start[blocks(cols) * rows] = n;
 }
 
-/* Where a list has non-zeros: bit c of a row's part stands for column c of the block. */
-void mediswift_make_bits(const sparse_list *list, uint64_t *bits)
+/* The list of the transposed matrix. Square by square, non-zeros are counted into its rows; the
+ * rows of the matrix come in order, and so do those that land in one of the transposed. */
+void mediswift_turn_list(const sparse_list *list, uint32_t *start, uint8_t *offset,
+                         uint16_t *place)
 {
-    for (int64_t part = 0; part < blocks(list->cols) * list->rows; part++) {
-        bits[part] = 0;
-        for (uint32_t n = list->start[part]; n < list->start[part + 1]; n++)
-            bits[part] |= (uint64_t)1 << list->offset[n];
+    const int64_t rows = list->rows, cols = list->cols;
+    uint32_t n = 0;
+    for (int64_t square_row = 0; square_row < blocks(rows); square_row++) {
+        const int64_t first = square_row * BLOCK, last = least(rows, first + BLOCK);
+        for (int64_t block = 0; block < blocks(cols); block++) {
+            const uint32_t *part = list->start + block * rows;
+            const uint32_t square_start = part[first], square_end = part[last];
+            uint32_t next[BLOCK] = {0}; /* first counts, then where a column's next goes */
+            for (uint32_t at = square_start; at < square_end; at++)
+                next[list->offset[at]]++;
+            for (int64_t c = 0; c < least(BLOCK, cols - block * BLOCK); c++) {
+                const uint32_t count = next[c];
+                start[square_row * cols + block * BLOCK + c] = next[c] = n;
+                n += count;
+            }
+            for (int64_t row = first; row < last; row++)
+                for (uint32_t at = part[row]; at < part[row + 1]; at++) {
+                    const uint32_t to = next[list->offset[at]]++;
+                    offset[to] = (uint8_t)(row - first);
+                    place[to] = (uint16_t)(at - square_start);
+                }
+        }
     }
+    start[blocks(rows) * cols] = n;
 }
 
 /* values[n] = dense[row][column], or the other way round where `spread`; the others are left. */
@@ -155,7 +164,7 @@ void mediswift_multiply(int instructions, int threads, const sparse_list *list,
                         int64_t tiles)
 {
     const int64_t chunks = (list->rows + CHUNK - 1) / CHUNK;
-    task t = {.kernels = kernels(instructions), .list = list, .values = values, .bias = bias,
+    task t = {.kernels = products_by(instructions), .list = list, .values = values, .bias = bias,
               .x = x, .y = y, .chunks = chunks};
     run_items(threads, tiles * chunks, multiply_item, &t);
 }
@@ -176,7 +185,7 @@ void mediswift_gradient(int instructions, int threads, const sparse_list *list, 
 {
     const int64_t chunks = (list->rows + CHUNK - 1) / CHUNK;
     const int64_t wanted = (4 * (int64_t)threads + chunks - 1) / chunks; /* work for all threads */
-    task t = {.kernels = kernels(instructions), .list = list, .values = dy, .x = x,
+    task t = {.kernels = products_by(instructions), .list = list, .values = dy, .x = x,
               .y = gradient, .tiles = tiles,
               .groups = least(threads > 1 ? wanted : 1, blocks(list->cols))};
     run_items(threads, chunks * t.groups, gradient_item, &t);
@@ -192,7 +201,7 @@ static void arrange_item(void *what, int64_t block)
 void mediswift_arrange(int instructions, int threads, const sparse_list *list, const float *values,
                        void *arranged)
 {
-    task t = {.kernels = kernels(instructions), .list = list, .values = values, .y = arranged};
+    task t = {.kernels = products_by(instructions), .list = list, .values = values, .y = arranged};
     run_items(threads, blocks(list->cols), arrange_item, &t);
 }
 
@@ -200,27 +209,7 @@ void mediswift_arrange(int instructions, int threads, const sparse_list *list, c
 void mediswift_token_sums(int instructions, const void *x, int64_t tiles, int64_t features,
                           float *sums)
 {
-    kernels(instructions)->token_sums(x, tiles, features, sums);
-}
-
-static void one_token_item(void *what, int64_t item)
-{
-    const task *t = what;
-    const int64_t row = item * FEW_ROWS;
-    for (int64_t token = 0; token < t->tokens; token++)
-        t->kernels->one_token(t->list, t->values, t->bias, in(t, token * t->list->cols),
-                              out(t, token * t->list->rows), row,
-                              least(row + FEW_ROWS, t->list->rows));
-}
-
-/* y[tokens][rows] = x[tokens][cols] W^T + bias in fp32, neither packed; for a few tokens. */
-void mediswift_few_tokens(int instructions, int threads, const sparse_list *list,
-                          const float *values, const float *bias, const float *x, float *y,
-                          int64_t tokens)
-{
-    task t = {.kernels = kernels(instructions), .list = list, .values = values, .bias = bias,
-              .x = x, .y = y, .tokens = tokens};
-    run_items(threads, (list->rows + FEW_ROWS - 1) / FEW_ROWS, one_token_item, &t);
+    products_by(instructions)->token_sums(x, tiles, features, sums);
 }
 
 static int64_t row_bytes(const task *t) { return t->features * (t->bf16 ? 2 : 4); }
@@ -245,7 +234,7 @@ static void unpack_item(void *what, int64_t tile)
 void mediswift_pack(int instructions, int threads, const void *rows, int bf16, int64_t tokens,
                     int64_t features, void *tiles)
 {
-    task t = {.kernels = kernels(instructions), .x = rows, .bf16 = bf16, .tokens = tokens,
+    task t = {.kernels = products_by(instructions), .x = rows, .bf16 = bf16, .tokens = tokens,
               .features = features, .y = tiles};
     run_items(threads, (tokens + TILE - 1) / TILE, pack_item, &t);
 }
@@ -254,7 +243,7 @@ void mediswift_pack(int instructions, int threads, const void *rows, int bf16, i
 void mediswift_unpack(int instructions, int threads, const void *tiles, int bf16, int64_t tokens,
                       int64_t features, void *rows)
 {
-    task t = {.kernels = kernels(instructions), .y = rows, .bf16 = bf16, .tokens = tokens,
+    task t = {.kernels = products_by(instructions), .y = rows, .bf16 = bf16, .tokens = tokens,
               .features = features, .x = tiles};
     run_items(threads, (tokens + TILE - 1) / TILE, unpack_item, &t);
 }

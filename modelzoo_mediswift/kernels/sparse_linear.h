@@ -17,14 +17,15 @@
 #ifndef SPARSE_LINEAR_H
 #define SPARSE_LINEAR_H
 
+#include "sliced.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
 enum {
     TILE = 128,
     BLOCK = 64,
-    CHUNK = 256,   /* rows that a thread takes at a time: their part of a tile stays in L2 */
-    FEW_ROWS = 512 /* the same for single tokens: few, long pieces of the lists */
+    CHUNK = 256 /* rows that a thread takes at a time: their part of a tile stays in L2 */
 };
 
 typedef struct {
@@ -33,7 +34,6 @@ typedef struct {
     const uint8_t *offset;       /* non-zeros */
     const uint16_t *place;       /* non-zeros; NULL where values stand in the list's own order */
     const uint32_t *value_start; /* with place: `start` of the matrix that has the values */
-    const uint64_t *bits;        /* blocks(cols) * rows, for single tokens: where non-zeros are */
 } sparse_list;
 
 typedef struct {
@@ -48,9 +48,9 @@ typedef struct {
     /* One tile of `tokens` rows of `features` numbers, bf16 or fp32, and back. */
     void (*pack)(const void *x, int bf16, int64_t tokens, int64_t features, void *tile);
     void (*unpack)(const void *tile, int bf16, int64_t tokens, int64_t features, void *x);
-    /* fp32 only: y[rows] = W x + bias for one token. */
-    void (*one_token)(const sparse_list *w, const float *values, const float *bias, const float *x,
-                      float *y, int64_t first_row, int64_t last_row);
+    /* fp32 only: a slice's rows of y = W x + bias for rows of tokens. */
+    void (*multiply_slice)(const sliced_matrix *w, const float *bias, const float *x, float *y,
+                           int64_t tokens, int64_t slice);
     /* The values that `multiply` takes, of one block: in the list's order, and of tiles' type. */
     void (*arrange)(const sparse_list *w, const float *values, void *arranged, int64_t block);
     /* bf16 only: each feature's sum over all tokens. */
@@ -58,7 +58,7 @@ typedef struct {
 } sparse_kernels;
 
 #define FP32_KERNELS                                                                               \
-    {sizeof(float), multiply, gradient, pack, unpack, one_token, arrange, NULL}
+    {sizeof(float), multiply, gradient, pack, unpack, multiply_slice, arrange, NULL}
 
 extern const sparse_kernels portable_kernels;
 #if defined(__x86_64__)
@@ -68,6 +68,9 @@ extern const sparse_kernels avx2_kernels, avx512_kernels;
 extern const sparse_kernels bf16_kernels;
 #endif
 #endif
+
+/* The kernels of a number: 0 portable, 1 AVX2, 2 AVX-512, all of fp32; 3 AVX-512 of bf16. */
+const sparse_kernels *products_by(int instructions);
 
 static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t blocks(int64_t columns) { return (columns + BLOCK - 1) / BLOCK; }

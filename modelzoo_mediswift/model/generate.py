@@ -6,24 +6,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from modelzoo_mediswift.model.gpt3 import GPT3, KeyValue
+from modelzoo_mediswift.model.gpt3 import GPT3
+from modelzoo_mediswift.model.key_values import KeyValues
 
 
 @dataclass(frozen=True)
 class Prefix:
     """B sequences of different lengths, read once; S is the longest, shorter ones are padded."""
 
-    cache: list[KeyValue]
-    real: Tensor  # (B, S) bool, False on padding
+    cache: list[KeyValues]
+    real: Tensor | None  # (B, S) bool, False on padding; None without any
     lengths: Tensor  # (B,)
     logits: Tensor  # (B, V) for the token that follows
 
     def rows(self, index: Tensor) -> Prefix:
         """Some of the sequences, in the order of `index`, each as often as it is in it."""
-        cache = [(keys[index], values[index]) for keys, values in self.cache]
-        return Prefix(cache, self.real[index], self.lengths[index], self.logits[index])
+        cache = [layer.rows(index) for layer in self.cache]
+        real = None if self.real is None else self.real[index]
+        return Prefix(cache, real, self.lengths[index], self.logits[index])
 
     def extended(self, model: GPT3, tokens: Tensor) -> Prefix:
         """Each sequence with one more of `tokens` (B,), or with several (B, T)."""
@@ -46,7 +49,9 @@ def read_prefix(model: GPT3, sequences: Sequence[Sequence[int]]) -> Prefix:
     for row, sequence in enumerate(sequences):
         ids[row, : len(sequence)] = torch.tensor(sequence)
     last, cache = model.hidden_states(ids.to(device), keep_cache=True, at=lengths - 1)
-    real = torch.arange(longest, device=device) < lengths.unsqueeze(1)
+    real = None
+    if min(map(len, sequences)) < longest:
+        real = torch.arange(longest, device=device) < lengths.unsqueeze(1)
     return Prefix(cache, real, lengths, model.logits(last[:, 0]).float())
 
 
@@ -128,13 +133,13 @@ def greedy(model: GPT3, prefix: Prefix, max_new_tokens: int, eos_id: int) -> lis
 
 def _extend(
     model: GPT3,
-    cache: list[KeyValue],
-    real: Tensor,
+    cache: list[KeyValues],
+    real: Tensor | None,
     lengths: Tensor,
     tokens: Tensor,
     sees: Tensor | None = None,
     depth: Tensor | None = None,
-) -> tuple[Tensor, list[KeyValue], Tensor]:
+) -> tuple[Tensor, list[KeyValues], Tensor | None]:
     """Read `tokens` (B, T) after a cache of S keys: logits (B, T, V), the new cache and keys.
 
     Token i sees those of `sees`[i] (T, T) and stands `depth`[i] positions after the prefix; by
@@ -142,16 +147,23 @@ def _extend(
     """
     batch, count = tokens.shape
     device = tokens.device
-    new = torch.ones(batch, count, dtype=torch.bool, device=device)
-    if sees is None:
-        sees = torch.ones(count, count, dtype=torch.bool, device=device).tril()
     if depth is None:
         depth = torch.arange(count, device=device)
-    mask = torch.cat(
-        (real.unsqueeze(1).expand(-1, count, -1), sees.expand(batch, -1, -1)), dim=2
-    )  # (B, T, S + T)
     positions = lengths.unsqueeze(1) + depth
-    hidden, cache = model.hidden_states(
-        tokens, positions, mask.unsqueeze(1), past=cache, keep_cache=True
-    )
-    return model.logits(hidden), cache, torch.cat((real, new), dim=1)
+    mask = None
+    if real is not None or count > 1:
+        if real is None:
+            before = cache[0].keys.shape[2]
+            known = torch.ones(batch, before, dtype=torch.bool, device=device)
+        else:
+            known = real
+        if sees is None:
+            sees = torch.ones(count, count, dtype=torch.bool, device=device).tril()
+        # (B, 1, T, S + T)
+        mask = torch.cat(
+            (known.unsqueeze(1).expand(-1, count, -1), sees.expand(batch, -1, -1)), dim=2
+        ).unsqueeze(1)
+    hidden, cache = model.hidden_states(tokens, positions, mask, past=cache, keep_cache=True)
+    if real is not None:
+        real = F.pad(real, (0, count), value=True)
+    return model.logits(hidden), cache, real

@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modelzoo_mediswift.kernels.attention import causal_attention, is_faster
+from modelzoo_mediswift.model.key_values import KeyValues
 
 _NEARLY_ONE = 1 - 2**-24  # the largest fp32 number below 1, where erfinv is infinite
-KeyValue = tuple[Tensor, Tensor]  # keys and values of one layer, each (B, h, S, d/h)
 
 
 @dataclass(frozen=True)
@@ -90,26 +90,30 @@ class Attention(nn.Module):
         self,
         x: Tensor,
         mask: Tensor | None,
-        past: KeyValue | None,
+        past: KeyValues | None,
         keep: bool,
         at: Tensor | None = None,
-    ) -> tuple[Tensor, KeyValue | None]:
+    ) -> tuple[Tensor, KeyValues | None]:
         q, k, v = map(self._heads, self.projections(x))
         if at is not None:
             q = _picked(q.transpose(1, 2), at).transpose(1, 2)  # (B, h, 1, d/h)
             mask = (torch.arange(x.shape[1], device=x.device) <= at.unsqueeze(1))[:, None, None]
+        present = None
         if past is not None:
-            k = torch.cat((past[0], k), dim=2)  # (B, h, S, d/h)
-            v = torch.cat((past[1], v), dim=2)
+            present = past.extended(k, v)
+            k, v = present.keys, present.values  # (B, h, S, d/h)
+        elif keep:
+            present = KeyValues.of(k, v)
+        causal = mask is None and past is None
         dropout = self.dropout_rate if self.training else 0.0
-        if mask is None and not dropout and is_faster(q):
+        if causal and not dropout and is_faster(q):
             y = causal_attention(q, k, v)
         else:
             y = F.scaled_dot_product_attention(
-                q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=mask is None
+                q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=causal
             )
         y = y.transpose(1, 2).flatten(2)  # (B, T, d)
-        return self.proj_output_dense_layer(y), (k, v) if keep else None
+        return self.proj_output_dense_layer(y), present if keep else None
 
 
 def _picked(x: Tensor, at: Tensor) -> Tensor:
@@ -162,10 +166,10 @@ class DecoderLayer(nn.Module):
         self,
         x: Tensor,
         mask: Tensor | None,
-        past: KeyValue | None,
+        past: KeyValues | None,
         keep: bool,
         at: Tensor | None = None,
-    ) -> tuple[Tensor, KeyValue | None]:
+    ) -> tuple[Tensor, KeyValues | None]:
         attended, present = self.self_attn(self.norm1(x), mask, past, keep, at)
         if at is not None:
             x = _picked(x, at)
@@ -297,21 +301,21 @@ class GPT3(nn.Module):
         input_ids: Tensor,
         positions: Tensor | None = None,
         mask: Tensor | None = None,
-        past: list[KeyValue] | None = None,
+        past: list[KeyValues] | None = None,
         keep_cache: bool = False,
         at: Tensor | None = None,
-    ) -> tuple[Tensor, list[KeyValue]]:
+    ) -> tuple[Tensor, list[KeyValues]]:
         """Final hidden states (B, T, d) and, if asked for, each layer's keys and values.
 
-        Without `mask` (B, 1, T, S; True = may attend) attention is causal over the T inputs;
-        with `past` a mask is needed, because position t of the input sees all of the past.
+        Without `mask` (B, 1, T, S; True = may attend) attention is causal over the T inputs; after
+        a `past` it is over everything, which is right for one input alone.
         `at` (B,) asks for the states of one position of each sequence alone, (B, 1, d), without
         `mask` and `past`: of the last layer little else is then computed than keys and values.
         """
         if positions is None:
             positions = torch.arange(input_ids.shape[1], device=input_ids.device)
         x = self.embed(input_ids, positions)
-        cache: list[KeyValue] = []
+        cache: list[KeyValues] = []
         layers = self.model.transformer_decoder.layers
         for i, layer in enumerate(layers):
             only = at if i == len(layers) - 1 else None

@@ -24,9 +24,9 @@ class Point(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Of the run's folder."""
+        """Of the run's folder; rates that are close have names of their own."""
         size, rate = self.configuration
-        return f"batch{size}_lr{rate:g}_seed{self.seed}"
+        return f"batch{size}_lr{rate!r}_seed{self.seed}"
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,4 @@
 import io
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from modelzoo_mediswift.cli.generate import pieces
 from modelzoo_mediswift.cli.main import main
 from modelzoo_mediswift.config.load import parse_config
 from modelzoo_mediswift.engine import sparse_reading
-from modelzoo_mediswift.engine.sparse_layers import SparseLinear
+from modelzoo_mediswift.engine.sparse_reading import CompressedLinear
 from modelzoo_mediswift.kernels import library
 from modelzoo_mediswift.model.tensors import unique_tensors
 from modelzoo_mediswift.whole_files import file_sha256
@@ -80,21 +79,16 @@ def test_a_sparse_checkpoint_is_read_in_the_faster_form(
     calls = []
     monkeypatch.setattr(sparse_reading, "_seconds", lambda products: calls.append(products) or 1.0)
     plain = output(capsys, (path, files[1]), "IL-6", "--max_new_tokens", "12")  # none is faster
-    compressed = []
-    monkeypatch.setattr(SparseLinear, "compress", _noted(SparseLinear.compress, compressed))
+    asked: set[CompressedLinear] = set()
+    forward = CompressedLinear.forward
+    monkeypatch.setattr(
+        CompressedLinear, "forward", lambda layer, x: asked.add(layer) or forward(layer, x)
+    )
     times = iter((2.0, 1.0) if faster else (1.0, 2.0))
     monkeypatch.setattr(sparse_reading, "_seconds", lambda products: next(times))
     assert output(capsys, (path, files[1]), "IL-6", "--max_new_tokens", "12") == plain
-    assert len(compressed) == (12 if faster else 0)
+    assert len(asked) == (12 if faster else 0)
     assert [len(products) for products in calls] == [12, 12]
-
-
-def _noted(method, calls: list) -> Callable[..., None]:
-    def noted(*arguments) -> None:
-        calls.append(arguments)
-        method(*arguments)
-
-    return noted
 
 
 def test_draws_repeat_with_their_seed(capsys, files):

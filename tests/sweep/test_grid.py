@@ -21,6 +21,8 @@ def test_the_first_seed_of_every_configuration_comes_first():
     assert [p.seed for p in points] == [1, 1, 1, 1, 2, 2, 2, 2]
     assert points[0].name == "batch8_lr0.0001_seed1"
     assert len({p.name for p in points}) == 8
+    close = Grid((8,), (1.2345671e-4, 1.2345672e-4), (1,)).points()
+    assert len({p.name for p in close}) == 2, "else one run would go on with the other's"
 
 
 def test_later_seeds_wait_for_the_first_and_are_spared_where_it_was_pruned():
