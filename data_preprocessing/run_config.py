@@ -12,7 +12,6 @@ from modelzoo_mediswift.config.section import (
     NonNegativeFloat,
     NonNegativeInt,
     PathText,
-    PositiveFloat,
     PositiveInt,
     Probability,
     Section,
@@ -56,7 +55,7 @@ class Sample(Section):
     """Generate the sample corpus."""
 
     seed: Seed = 0
-    scale: PositiveFloat = 1.0
+    scale: Annotated[float, Field(ge=0.03, le=20), expected("a number in [0.03, 20]")] = 1.0
 
 
 class Fetch(Section):

@@ -134,5 +134,5 @@ def _check_tokenizer(checkpoint: Checkpoint, source: SequenceSource, path: Path)
     if trained and now and trained != now:
         raise UserError(
             f"{source.files[0].path.parent}: made with another tokenizer than the data of {path} "
-            f"(SHA-256 {now[:12]}..., there {trained[:12]}...)"
+            f"(SHA-256 {now!s:.12}..., there {trained!s:.12}...)"
         )

@@ -3,6 +3,7 @@
 import argparse
 import difflib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 PLACEHOLDERS = {"int": "N", "positive": "N", "float": "X", "Path": "PATH"}
@@ -24,11 +25,23 @@ class HelpFormatter(argparse.HelpFormatter):
         return super()._get_default_metavar_for_positional(action).upper()
 
 
+def path_text(text: str) -> str:
+    """A path as it is written, for argparse's `type`; not the empty one that an unset variable of a
+    shell gives."""
+    if not text:
+        raise argparse.ArgumentTypeError('expected a path, got ""')
+    return text
+
+
 class CommandParser(argparse.ArgumentParser):
-    """Says a mistake in one line: the flags of a long command would push it out of sight."""
+    """Says a mistake in one line: the flags of a long command would push it out of sight.
+
+    `type=Path` refuses an empty path.
+    """
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{"formatter_class": HelpFormatter, **settings})
+        self.register("type", Path, lambda text: Path(path_text(text)))
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"error: {message}; `{self.prog} --help` says more\n")

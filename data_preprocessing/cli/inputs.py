@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from data_preprocessing.cli.options import (
-    a_path,
     add_out,
     add_stage,
     add_workers,
@@ -25,7 +24,7 @@ def add_sample(stages: Any) -> None:
     stage = add_stage(
         stages, "sample", _sample, "generate the sample corpus (all stages can use it)"
     )
-    stage.add_argument("out", type=a_path, metavar="OUT", help="folder to write")
+    stage.add_argument("out", type=Path, metavar="OUT", help="folder to write")
     stage.add_argument("--seed", type=int, default=0, help="another seed, another corpus")
     stage.add_argument("--scale", type=float, default=1.0, help="1.0 is its usual size")
 
@@ -44,7 +43,7 @@ def add_fetch(stages: Any) -> None:
     stage = add_stage(
         stages, "fetch", _fetch, "bring PubMed's files here, verified; again: what is new"
     )
-    stage.add_argument("out", type=a_path, metavar="OUT", help="folder, with one folder per set")
+    stage.add_argument("out", type=Path, metavar="OUT", help="folder, with one folder per set")
     stage.add_argument(
         "--sets",
         nargs="+",
@@ -55,7 +54,7 @@ def add_fetch(stages: Any) -> None:
     )
     stage.add_argument("--base_url", default=NLM, help="NLM, any mirror of it, or a local folder")
     stage.add_argument(
-        "--names", type=a_path, metavar="FILE", help="names of the files, instead of the listing"
+        "--names", type=Path, metavar="FILE", help="names of the files, instead of the listing"
     )
     stage.add_argument("--newest", type=positive, metavar="N", help="only the last N of each set")
     stage.add_argument("--connections", type=positive, default=3, help="at the same time")
@@ -97,7 +96,7 @@ def add_fetch_pmc(stages: Any) -> None:
         _fetch_pmc,
         "bring PMC's articles here, in packages; again: what is new",
     )
-    stage.add_argument("out", type=a_path, metavar="OUT", help="folder of packages")
+    stage.add_argument("out", type=Path, metavar="OUT", help="folder of packages")
     stage.add_argument(
         "--groups",
         nargs="+",
@@ -161,7 +160,7 @@ def add_parse(stages: Any) -> None:
     stage = add_stage(stages, "parse", _parse, "read PubMed XML and PMC JATS into Parquet records")
     stage.add_argument(
         "inputs",
-        type=a_path,
+        type=Path,
         nargs="+",
         metavar="INPUT",
         help="*.xml, *.xml.gz, *.nxml, *.tar.gz, or folders of them",

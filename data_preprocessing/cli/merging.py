@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from data_preprocessing.cli.options import (
-    a_path,
     add_out,
     add_stage,
     add_workers,
@@ -20,7 +19,7 @@ def add_merge(stages: Any) -> None:
     stage = add_stage(
         stages, "merge", _merge, "one document per article: last revision, deletions, filters"
     )
-    stage.add_argument("parsed", type=a_path, metavar="DIR", help="what `parse` wrote")
+    stage.add_argument("parsed", type=Path, metavar="DIR", help="what `parse` wrote")
     add_out(stage, "folder for train.parquet, validation.parquet, counts.json")
     stage.add_argument(
         "--validation_share", type=float, default=0.03, help="of the documents, chosen by PMID"
@@ -55,7 +54,7 @@ def add_merge(stages: Any) -> None:
     )
     stage.add_argument(
         "--decontaminate",
-        type=a_path,
+        type=Path,
         nargs="+",
         default=[],
         metavar="FILE",
@@ -95,9 +94,9 @@ def _merge(
 
 def add_card(stages: Any) -> None:
     stage = add_stage(stages, "card", _card, "what is in a corpus: tables and plots")
-    stage.add_argument("merged", type=a_path, metavar="DIR", help="what `merge` wrote")
-    stage.add_argument("--parsed", type=a_path, metavar="DIR", help="what `parse` wrote")
-    stage.add_argument("--packed", type=a_path, metavar="DIR", help="what `pack` wrote")
+    stage.add_argument("merged", type=Path, metavar="DIR", help="what `merge` wrote")
+    stage.add_argument("--parsed", type=Path, metavar="DIR", help="what `parse` wrote")
+    stage.add_argument("--packed", type=Path, metavar="DIR", help="what `pack` wrote")
     add_out(stage, "folder for card.md, card.html and the plots")
 
 

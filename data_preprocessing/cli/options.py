@@ -36,13 +36,13 @@ def add_stage(
 
 def add_out(stage: argparse.ArgumentParser, text: str) -> None:
     """-o: where a stage writes."""
-    stage.add_argument("-o", "--out", type=a_path, required=True, metavar="OUT", help=text)
+    stage.add_argument("-o", "--out", type=Path, required=True, metavar="OUT", help=text)
 
 
 def add_tokenizer_option(stage: argparse.ArgumentParser, *, required: bool) -> None:
     """-t: the tokenizer.json."""
     stage.add_argument(
-        "-t", "--tokenizer", type=a_path, required=required, metavar="FILE", help="tokenizer.json"
+        "-t", "--tokenizer", type=Path, required=required, metavar="FILE", help="tokenizer.json"
     )
 
 
@@ -79,16 +79,6 @@ def executor_of(dask: str | None) -> Iterator["Executor | None"]:
 
     with dask_cluster(scheduler=dask) as executor:
         yield executor
-
-
-def a_path(text: str) -> Path:
-    """A path, for argparse's `type`; not the empty one that an unset variable of a shell gives."""
-    if not text:
-        raise ValueError
-    return Path(text)
-
-
-a_path.__name__ = "path"
 
 
 def positive(text: str) -> int:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from data_preprocessing.cli.options import (
-    a_path,
     add_hdf5_options,
     add_out,
     add_stage,
@@ -23,7 +22,7 @@ def add_tokenizer(stages: Any) -> None:
     stage = add_stage(
         stages, "tokenizer", _tokenizer, "train Moses + BPE on the training documents"
     )
-    stage.add_argument("records", type=a_path, metavar="DIR", help="what `merge` wrote")
+    stage.add_argument("records", type=Path, metavar="DIR", help="what `merge` wrote")
     add_out(stage, "tokenizer.json to write")
     stage.add_argument(
         "--vocab_size", type=positive, default=42384, help="entries, special tokens included"
@@ -72,7 +71,7 @@ def _tokenizer(
 
 def add_pack(stages: Any) -> None:
     stage = add_stage(stages, "pack", _pack, "documents to packed sequences in HDF5")
-    stage.add_argument("records", type=a_path, metavar="DIR", help="what `merge` wrote")
+    stage.add_argument("records", type=Path, metavar="DIR", help="what `merge` wrote")
     add_tokenizer_option(stage, required=True)
     add_out(stage, "folder for train/ and validation/, each with *.h5 and data_params.json")
     add_hdf5_options(stage)
@@ -105,7 +104,7 @@ def _pack(records: Path, tokenizer: Path, out: Path, dask: str | None, **options
 def add_finetune(stages: Any) -> None:
     stage = add_stage(stages, "finetune", _finetune, "a task's examples to HDF5, with soft prompts")
     stage.add_argument("task", metavar="TASK", help="pubmedqa, hoc, hoc_sentence")
-    stage.add_argument("input_path", type=a_path, metavar="INPUT", help="the task's file or folder")
+    stage.add_argument("input_path", type=Path, metavar="INPUT", help="the task's file or folder")
     add_tokenizer_option(stage, required=True)
     add_out(stage, "folder for train/, validation/, test/")
     add_hdf5_options(stage)
@@ -118,7 +117,7 @@ def add_finetune(stages: Any) -> None:
     )
     stage.add_argument(
         "--labels_file",
-        type=a_path,
+        type=Path,
         metavar="FILE",
         help="for pqau: JSON of PMID to yes, no or maybe, as `mediswift label` writes it; "
         "questions without are left out",
@@ -148,7 +147,7 @@ def _finetune(task: str, input_path: Path, tokenizer: Path, out: Path, **options
 
 def add_inspect(stages: Any) -> None:
     stage = add_stage(stages, "inspect", _inspect, "show sequences of an HDF5 file as text")
-    stage.add_argument("path", type=a_path, metavar="FILE_OR_DIR")
+    stage.add_argument("path", type=Path, metavar="FILE_OR_DIR")
     add_tokenizer_option(stage, required=False)
     stage.add_argument("-i", "--index", type=int, default=0, help="first sequence to show")
     stage.add_argument("-n", "--count", type=positive, default=1, help="how many")

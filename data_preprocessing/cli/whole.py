@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from data_preprocessing.cli.options import a_path, add_stage
+from data_preprocessing.cli.options import add_stage
 from data_preprocessing.cli.show import print_counts
 
 
@@ -11,7 +11,7 @@ def add_run(stages: Any) -> None:
     stage = add_stage(
         stages, "run", _run, "all stages of a configuration, from wherever it stopped"
     )
-    stage.add_argument("config", type=a_path, metavar="CONFIG.yaml", help="see configs/")
+    stage.add_argument("config", type=Path, metavar="CONFIG.yaml", help="see configs/")
     stage.add_argument(
         "--plan", action="store_true", help="only say what is done and what would be; write nothing"
     )

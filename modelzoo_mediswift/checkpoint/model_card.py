@@ -115,7 +115,7 @@ def model_card(
 def _prompt_text(model: ModelConfig, data: Mapping[str, Any]) -> str:
     count = model.num_virtual_tokens
     tokens = "".join(prompt_token(i + 1) for i in range(count))
-    before = (data.get("example_layout") or {}).get("prompt_position") == "before"
+    before = pick(data, "example_layout", "prompt_position") == "before"
     where = "before the source" if before else "between source and target"
     written = f"{tokens} SOURCE" if before else f"SOURCE {tokens}"
     return (

@@ -187,6 +187,8 @@ def check_output(output: Path) -> None:
     """Raises UserError where nothing could be written, before hours of scoring."""
     if output.is_dir():
         raise UserError(f"{output}: is a folder, expected a JSON file to write")
+    if output.exists() and not output.is_file():
+        raise UserError(f"{output}: expected a JSON file to write, found something else")
     there = next(folder for folder in output.absolute().parents if folder.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
         raise UserError(f"{output}: cannot be written in {there}")

@@ -19,7 +19,7 @@ from modelzoo_mediswift.config.fine_tuning import PseudoLabels
 from modelzoo_mediswift.config.load import Displacing, load_stages
 from modelzoo_mediswift.config.trainer import NEWEST, TrainerConfig
 from modelzoo_mediswift.errors import UserError
-from modelzoo_mediswift.help_format import CommandParser
+from modelzoo_mediswift.help_format import CommandParser, path_text
 
 if TYPE_CHECKING:
     from modelzoo_mediswift.engine.base import EvalResult
@@ -62,9 +62,11 @@ def make_parser() -> argparse.ArgumentParser:
         default="train",
         help="train evaluates along the way if the file has validation data (default: train)",
     )
-    parser.add_argument("-o", "--model_dir", help="folder of checkpoints and logs")
+    parser.add_argument("-o", "--model_dir", type=path_text, help="folder of checkpoints and logs")
     parser.add_argument(
-        "--checkpoint_path", help="checkpoint to start from or to evaluate (a folder or a .mdl)"
+        "--checkpoint_path",
+        type=path_text,
+        help="checkpoint to start from or to evaluate (a folder or a .mdl)",
     )
     parser.add_argument(
         "--resume",

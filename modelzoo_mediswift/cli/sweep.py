@@ -14,6 +14,7 @@ from modelzoo_mediswift.cli.errors import INTERRUPTED
 from modelzoo_mediswift.cli.flags import add_device_flag
 from modelzoo_mediswift.config.sweep import SweepConfig, load_sweep
 from modelzoo_mediswift.errors import UserError, missing_package
+from modelzoo_mediswift.help_format import path_text
 from modelzoo_mediswift.sweep.grid import Grid, Point
 
 if TYPE_CHECKING:
@@ -36,9 +37,14 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="YAML with the key `sweep`")
     parser.add_argument(
-        "--checkpoint_path", metavar="PATH", help="start every run here, whatever FILE says"
+        "--checkpoint_path",
+        type=path_text,
+        metavar="PATH",
+        help="start every run here, whatever FILE says",
     )
-    parser.add_argument("--folder", metavar="DIR", help="put the sweep here, whatever FILE says")
+    parser.add_argument(
+        "--folder", type=path_text, metavar="DIR", help="put the sweep here, whatever FILE says"
+    )
     add_device_flag(parser)
     parser.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
     parser.add_argument("--status", action="store_true", help="print the grid so far, and stop")

@@ -107,7 +107,9 @@ Text = Annotated[str, Field(min_length=1), expected("text")]
 
 
 def _literal_path(value: str) -> str:
-    """Else a folder named `~` would be made."""
+    """Else a folder named `~` would be made, or the system asked for a name that none can have."""
+    if "\0" in value:
+        raise problem("expected a path, got one with a zero byte in it")
     if value.startswith(("~", "$")):
         raise problem(f"expected a path in full (`~` and `$` are a shell's), got {show(value)}")
     return value

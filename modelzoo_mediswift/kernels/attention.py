@@ -1,7 +1,7 @@
 """Causal attention on a CPU with AVX-512, in fp32 and bf16.
 
-PyTorch's own kernel reaches a quarter to a third of the processor's fp32 rate, and multiplies bf16
-no faster (torch 2.13, a processor with AVX512_BF16 and without AMX).
+PyTorch's own kernel takes more than twice as long in fp32, and multiplies bf16 no faster (torch
+2.13, a processor with AVX512_BF16 and without AMX; benchmarks/attention_cpu.py).
 """
 
 from __future__ import annotations

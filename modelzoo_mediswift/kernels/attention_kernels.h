@@ -126,18 +126,20 @@ static void copy_rows(const head *h, const number *from, int64_t count, int64_t 
 }
 
 /* A matrix of a head's tokens as words of features, [block of SIDE tokens][words][SIDE], and as
- * words of tokens, [length / IN_WORD][width]; either may be NULL. */
-static void lay_out(const head *h, const number *matrix, number *rows, word *of_features,
+ * words of tokens, [length / IN_WORD][width]; either may be NULL. `room` is for a block. */
+static void lay_out(const head *h, const number *matrix, number *room, word *of_features,
                     word *of_tokens)
 {
+    const int stacked = IN_WORD == 1 && of_tokens; /* as they are copied */
     const int64_t width = h->width, words = width / IN_WORD;
     for (int64_t at = 0; at < h->length; at += SIDE) {
         const int64_t padded = least(SIDE, h->length - at);
+        number *rows = stacked ? (number *)(of_tokens + at * words) : room;
         copy_rows(h, matrix + h->first + at * h->row, least(SIDE, h->tokens - at), padded, rows);
         if (of_features)
             turn((const word *)rows, words, padded, words, of_features + at * words, SIDE);
         if (of_tokens)
-            stack_rows(rows, width, padded, width, of_tokens + at * words, width);
+            stack_rows(rows, width, padded, width, of_tokens + at * words);
     }
 }
 
@@ -237,10 +239,10 @@ TARGET static void differentiate(void *what, int64_t item)
     float *inverse_sums = take(&rest, h.length);
     float *means = take(&rest, h.length); /* of the probabilities' gradients */
     number *k = take(&rest, SIDE * words), *v = take(&rest, SIDE * words);
-    word *k_tokens = take(&rest, SIDE * words);
+    word *stacked_keys = take(&rest, SIDE * words);
     float *d_k = take(&rest, SIDE * width), *d_v = take(&rest, SIDE * width);
     number *p = take(&rest, SIDE * SIDE_WORDS), *d_scores = take(&rest, SIDE * SIDE_WORDS);
-    word *of_keys = take(&rest, SIDE * SIDE_WORDS), *turned = take(&rest, SIDE * SIDE_WORDS);
+    word *stacked = take(&rest, SIDE * SIDE_WORDS), *turned = take(&rest, SIDE * SIDE_WORDS);
 
     lay_out(&h, t->q, k, q_features, q_tokens);
     lay_out(&h, t->d_out, k, out_features, out_tokens);
@@ -260,7 +262,7 @@ TARGET static void differentiate(void *what, int64_t item)
         const int64_t block = h.first + key * h.row;
         copy_rows(&h, (const number *)t->k + block, there, keys, k);
         copy_rows(&h, (const number *)t->v + block, there, keys, v);
-        stack_rows(k, width, keys, width, k_tokens, width);
+        const word *k_tokens = stack_rows(k, width, keys, width, stacked_keys);
         memset(d_k, 0, (size_t)(keys * width) * sizeof(float));
         memset(d_v, 0, (size_t)(keys * width) * sizeof(float));
         for (int64_t query = key; query < h.length; query += SIDE) {
@@ -285,7 +287,8 @@ TARGET static void differentiate(void *what, int64_t item)
                               count / IN_WORD, d_k + j * width, width, width, 1);
             }
             /* What was not computed, beyond the diagonal, is brought along and not multiplied. */
-            stack_rows(d_scores, SIDE, keys, up(queries, IN_WORD * LANES), of_keys, SIDE);
+            const word *of_keys =
+                stack_rows(d_scores, SIDE, keys, up(queries, IN_WORD * LANES), stacked);
             turn(of_keys, SIDE, up(keys / IN_WORD, LANES), queries, turned, SIDE_WORDS);
             for (int64_t i = 0; i < queries; i += ROWS)
                 multiply_rows(turned + i * SIDE_WORDS, SIDE_WORDS, k_tokens, width,

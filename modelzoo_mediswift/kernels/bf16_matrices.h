@@ -42,8 +42,8 @@ TARGET INLINE void store_first(number *to, int64_t count, __m512 sums)
     _mm256_mask_storeu_epi16(to, first_lanes(count), (__m256i)_mm512_cvtneps_pbh(sums));
 }
 
-TARGET static void stack_rows(const number *from, int64_t row, int64_t rows, int64_t width,
-                              word *to, int64_t to_row)
+TARGET static const word *stack_rows(const number *from, int64_t row, int64_t rows, int64_t width,
+                                     word *to)
 {
     __m512i low = _mm512_setzero_si512();
     for (int i = LANES - 1; i >= 0; i--) /* 0, 32, 1, 33, ... */
@@ -53,10 +53,11 @@ TARGET static void stack_rows(const number *from, int64_t row, int64_t rows, int
         for (int64_t c = 0; c < width; c += 2 * LANES) {
             const __m512i a = _mm512_loadu_si512(from + r * row + c);
             const __m512i b = _mm512_loadu_si512(from + (r + 1) * row + c);
-            word *at = to + r / 2 * to_row + c;
+            word *at = to + r / 2 * row + c;
             _mm512_storeu_si512(at, _mm512_permutex2var_epi16(a, low, b));
             _mm512_storeu_si512(at + LANES, _mm512_permutex2var_epi16(a, high, b));
         }
+    return to;
 }
 
 #include "matrices.h"

@@ -7,8 +7,6 @@
 
 #include "avx512.h"
 
-#include <string.h>
-
 typedef float number;
 typedef float word;
 typedef __m512 vector;
@@ -41,11 +39,10 @@ TARGET INLINE void store_first(number *to, int64_t count, __m512 sums)
     _mm512_mask_storeu_ps(to, first_lanes(count), sums);
 }
 
-static void stack_rows(const number *from, int64_t row, int64_t rows, int64_t width, word *to,
-                       int64_t to_row)
+INLINE const word *stack_rows(const number *from, int64_t row, int64_t rows, int64_t width, word *to)
 {
-    for (int64_t r = 0; r < rows; r++)
-        memcpy(to + r * to_row, from + r * row, (size_t)width * sizeof(number));
+    (void)row, (void)rows, (void)width, (void)to;
+    return from;
 }
 
 #include "matrices.h"

@@ -12,7 +12,8 @@
  *   load_first             a vector from `count` numbers, zero beyond
  *   add_products           to LANES sums, of the numbers of two vectors
  *   store_numbers, _first  LANES sums as numbers; `count` of them
- *   stack_rows             IN_WORD rows at a time to one of words, of a multiple of LANES columns
+ *   stack_rows             IN_WORD rows at a time to one of words: where they are then, which is not
+ *                          in `to` if they can stay; the width is a multiple of IN_WORD * LANES
  */
 
 #if defined(__clang__) /* which takes a number only for loops that are as long */

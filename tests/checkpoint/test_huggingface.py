@@ -312,6 +312,14 @@ def test_the_card_says_where_the_prompt_stands(tmp_path):
     assert "<|prompt_3|> SOURCE" in card
 
 
+def test_a_damaged_layout_does_not_stop_an_export(tmp_path):
+    path, tokenizer, _ = saved(tmp_path, N_VIRTUAL)
+    checkpoint = load_checkpoint(path)
+    checkpoint.data["example_layout"] = True
+    save_checkpoint(checkpoint, path.parent)
+    assert main(["export", str(path), str(tmp_path / "hf"), "--tokenizer", str(tokenizer)]) == 0
+
+
 def test_no_exported_file_tells_where_things_lie_here(tmp_path):
     path, tokenizer, _ = saved(tmp_path, N_VIRTUAL)
     checkpoint = load_checkpoint(path)

@@ -106,6 +106,7 @@ def add_words() -> None:
     [
         ("--beams 101", "--beams: expected at most 100, got 101"),
         ("-o qa", "qa: is a folder"),
+        ("-o /dev/null", "/dev/null: expected a JSON file to write"),
         ("-o tokenizer.json/x.json", "x.json: cannot be written in "),
     ],
 )

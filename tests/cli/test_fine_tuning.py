@@ -68,17 +68,18 @@ def test_the_function_is_unchanged_and_the_weights_move(dense, capsys):
 
 
 def test_data_of_another_tokenizer_are_refused(run_files, dense, capsys):
-    def made_with(tokenizer: str) -> None:
+    def made_with(tokenizer: object) -> None:
         params = {"vocab_size": 64, "tokenizer_sha256": tokenizer}
         Path("train/data_params.json").write_text(json.dumps(params))
 
     made_with("a" * 64)
     assert main(["CPU", "-p", "sparse.yaml", "-o", "pretrained", "--max_steps", "1"]) == 0
     ours = dense.replace("ckpt_path: run/checkpoint_5", "ckpt_path: pretrained/checkpoint_1")
-    made_with("b" * 64)
-    capsys.readouterr()
-    assert run(ours, "--max_steps", "1") == 2
-    assert "train: made with another tokenizer than the data of" in capsys.readouterr().err
+    for other in ("b" * 64, 5):  # no digest: a damaged file
+        made_with(other)
+        capsys.readouterr()
+        assert run(ours, "--max_steps", "1") == 2
+        assert "train: made with another tokenizer than the data of" in capsys.readouterr().err
     made_with("a" * 64)
     assert run(ours, "--max_steps", "1") == 0
 

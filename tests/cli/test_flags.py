@@ -25,6 +25,17 @@ PACK = ["pack", "records", "-t", "tokenizer.json", "-o", "packed", "--max_sequen
             ["plan", "a.yaml", "--jsn"],
             "unknown flag --jsn; did you mean --json?; `mediswift plan --help` says more",
         ),
+        (
+            run.main,
+            ["CPU", "-p", "a.yaml", "-m", "eval", "--checkpoint_path", ""],
+            'argument --checkpoint_path: expected a path, got ""; `run.py --help` says more',
+        ),
+        (
+            mediswift.main,
+            ["sweep", "a.yaml", "--checkpoint_path="],
+            'argument --checkpoint_path: expected a path, got ""; `mediswift sweep --help`',
+        ),
+        (mediswift.main, ["report", "run", "-o", ""], "argument -o/--output: expected a path, got"),
         (mediswift.main, ["plann"], "invalid choice: 'plann' (choose from"),
         (
             data.main,

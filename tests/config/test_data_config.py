@@ -73,6 +73,10 @@ def test_paths_stay_as_they_are_written(load: Load) -> None:
             ("./data", "[$DATA]"),
             '15: {}.data_dir.0: expected a path in full (`~` and `$` are a shell\'s), got "$DATA"',
         ),
+        (
+            ("./data", '"a\\0b"'),
+            "15: {}.data_dir: expected a path, got one with a zero byte in it",
+        ),
         (("./data", "[a, 3]"), "15: {}.data_dir.1: expected a path, got 3"),
         (more("shuffle: 1"), "17: {}.shuffle: expected true or false, got 1"),
         (more("num_workers: -1"), "17: {}.num_workers: expected an integer >= 0, got -1"),

@@ -153,8 +153,8 @@ def test_sequences_larger_than_memory_are_one_line(
         (["pack"], "required: DIR"),
         (["pack", "x", "-t", "t", "-o", "o", "--max_sequence_length", "0"], "positive number"),
         (["fetch", "x", "--interval", "nan"], "invalid number from 0 on value: 'nan'"),
-        (["parse", "x", "-o", ""], "argument -o/--out: invalid path value: ''"),
-        (["parse", "", "-o", "x"], "argument INPUT: invalid path value: ''"),
+        (["parse", "x", "-o", ""], 'argument -o/--out: expected a path, got ""'),
+        (["parse", "", "-o", "x"], 'argument INPUT: expected a path, got ""'),
     ],
 )
 def test_wrong_arguments(

@@ -19,6 +19,7 @@ from data_preprocessing.file_sets import NLM, PMC_BUCKET, PUBMED
 from data_preprocessing.only_one import only_one
 from data_preprocessing.run import run_stages
 from data_preprocessing.run_config import load_run_config
+from data_preprocessing.sample.corpus import write_sample
 from modelzoo_mediswift.errors import UserError
 
 CONFIGS = Path(run_config.__file__).parent / "configs"
@@ -251,6 +252,16 @@ def test_mistakes_in_the_configuration(tmp_path: Path, change: str, message: str
     path.write_text(f"out: x\nsample:\npack: {{max_sequence_length: 8}}\n{change}")
     with pytest.raises(UserError, match=message):
         load_run_config(path)
+
+
+@pytest.mark.parametrize("scale", ["0.02", "21"])
+def test_a_sample_that_cannot_be_made(tmp_path: Path, scale: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(f"out: x\nsample:\n  scale: {scale}\npack: {{max_sequence_length: 8}}\n")
+    with pytest.raises(UserError, match=r":3: sample\.scale: expected a number in \[0\.03, 20\]"):
+        load_run_config(path)
+    with pytest.raises(UserError, match=r"scale: expected a number in \[0\.03, 20\]"):
+        write_sample(tmp_path / "sample", scale=float(scale))
 
 
 def test_a_layout_that_best_fit_has_no_use_for(tmp_path: Path) -> None:
