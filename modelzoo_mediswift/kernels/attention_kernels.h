@@ -11,12 +11,12 @@
  *
  * An item of work is one head of one sequence, so that no sum depends on the number of threads.
  */
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { SIDE_WORDS = SIDE / IN_WORD };
-static const float FAR = 1e30f; /* beyond any score, and finite: differences stay numbers */
 static const float LOG2_E = 1.44269504f;
 
 static int64_t up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
@@ -168,7 +168,7 @@ TARGET static void attend(void *what, int64_t item)
         copy_rows(&h, q + query * h.row, there, queries, rows);
         memset(sums, 0, (size_t)(queries * width) * sizeof(float));
         for (int64_t i = 0; i < queries; i++)
-            seen[i] = (seen_keys){-FAR, 0.0f, sums + i * width};
+            seen[i] = (seen_keys){-FLT_MAX, 0.0f, sums + i * width}; /* -inf less -inf is none */
         for (int64_t key = 0; key <= query; key += SIDE)
             for (int64_t i = 0; i < queries; i += ROWS) {
                 float scores[ROWS * SIDE];

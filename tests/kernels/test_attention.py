@@ -97,6 +97,23 @@ def test_threads_do_not_change_results(dtype):
         torch.set_num_threads(before)
 
 
+@pytest.mark.parametrize("score", [-1e36, -1e31, 1e31, 1e36])
+def test_equal_scores_may_be_of_any_size(dtype, score):
+    """They are then worth as much as zeros."""
+    tensors = {name: torch.randn(1, 2, 70, 16).to(dtype) for name in SIZES}
+    nothing = torch.zeros(1, 2, 70, 16, dtype=torch.float64)
+    expected = run(sdpa, {n: x.double() for n, x in tensors.items()} | {"query": nothing})
+    side = torch.full((1, 2, 70, 16), abs(score / 16) ** 0.5).to(dtype)
+    results = run(
+        causal_attention, tensors | {"query": side, "key": math.copysign(1, score) * side}
+    )
+    tolerance = 1e-5 if dtype == torch.float32 else 0.02
+    for name in ("out", "value"):
+        torch.testing.assert_close(
+            results[name].double(), expected[name], rtol=tolerance, atol=tolerance
+        )
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_what_is_not_a_number_stays_none(dtype, value):
     query, key, values = (torch.randn(1, 1, 200, 16).to(dtype) for _ in range(3))
