@@ -167,8 +167,8 @@ TARGET static void attend(void *what, int64_t item)
         seen_keys seen[SIDE];
         copy_rows(&h, q + query * h.row, there, queries, rows);
         memset(sums, 0, (size_t)(queries * width) * sizeof(float));
-        for (int64_t i = 0; i < queries; i++)
-            seen[i] = (seen_keys){-FLT_MAX, 0.0f, sums + i * width}; /* -inf less -inf is none */
+        for (int64_t i = 0; i < queries; i++) /* not -inf, whose differences are no numbers */
+            seen[i] = (seen_keys){-FLT_MAX, 0.0f, sums + i * width};
         for (int64_t key = 0; key <= query; key += SIDE)
             for (int64_t i = 0; i < queries; i += ROWS) {
                 float scores[ROWS * SIDE];
