@@ -2,7 +2,6 @@ import torch
 from torch import Tensor
 
 from modelzoo_mediswift.model.generate import read_prefix
-from modelzoo_mediswift.model.gpt3 import GPT3
 from modelzoo_mediswift.model.key_values import KeyValues
 
 
@@ -36,22 +35,14 @@ def test_most_extensions_copy_nothing():
     assert len(places) <= 4
 
 
-def test_a_prefix_may_be_extended_in_several_ways():
+def test_a_prefix_may_be_extended_in_several_ways(decoder):
     """Each is what reading the whole anew gives, with padding and without."""
-    model = GPT3(
-        vocab_size=30,
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_heads=2,
-        filter_size=32,
-        max_position_embeddings=24,
-        seed=0,
-    )
     for sequences in ([[1, 2, 3, 4]], [[1, 2, 3], [4, 5, 6]], [[1, 2, 3, 4, 5], [6, 7]]):
+        token = {t: torch.full((len(sequences), 1), t) for t in (7, 8, 9)}
         with torch.no_grad():
-            prefix = read_prefix(model, sequences)
-            for token in (8, 9, 8):
-                tokens = torch.full((len(sequences), 1), token)
-                extended = prefix.extended(model, tokens).extended(model, tokens)
-                expected = read_prefix(model, [[*s, token, token] for s in sequences])
-                torch.testing.assert_close(extended.logits, expected.logits, rtol=1e-4, atol=1e-5)
+            prefix = read_prefix(decoder, sequences).extended(decoder, token[7])
+            branches = {t: prefix.extended(decoder, token[t]) for t in (8, 9)}
+            for t, branch in branches.items():
+                found = branch.extended(decoder, token[t])
+                expected = read_prefix(decoder, [[*s, 7, t, t] for s in sequences])
+                torch.testing.assert_close(found.logits, expected.logits, rtol=1e-4, atol=1e-5)
