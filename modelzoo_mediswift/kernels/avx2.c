@@ -14,6 +14,14 @@ TARGET static inline void vector_sums(vector a, vector b, vector c, vector d, fl
                                    _mm256_extractf128_ps(halves, 1)));
 }
 
+TARGET static inline float vector_sum(vector a)
+{
+    const __m128 half = _mm_add_ps(_mm256_castps256_ps128((__m256)a),
+                                   _mm256_extractf128_ps((__m256)a, 1));
+    const __m128 quarter = _mm_add_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_add_ss(quarter, _mm_movehdup_ps(quarter)));
+}
+
 #include "vector_kernels.h"
 
 #include "scalar_kernels.h"

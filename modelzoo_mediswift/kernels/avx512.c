@@ -11,6 +11,8 @@ TARGET static inline void vector_sums(vector a, vector b, vector c, vector d, fl
     _mm_storeu_ps(sums, four_sums((__m512)a, (__m512)b, (__m512)c, (__m512)d));
 }
 
+TARGET static inline float vector_sum(vector a) { return _mm512_reduce_add_ps((__m512)a); }
+
 #include "vector_kernels.h"
 
 /* Each number is read once, from memory, and what the processor foresees by itself ends with a

@@ -143,15 +143,17 @@ TARGET static void multiply(const sparse_list *w, const void *values, const floa
     s3 = add_products(s3, held, in3 + VECTOR * j);
 #define FOUR(j) FOUR_OF(d##j, j)
 #define FOUR_NEXT(j) FOUR_OF(e##j, j)
+#define ONE(j) s##j = add_products(s##j, d##j, in + VECTOR * j);
+#define ONE_NEXT(j) s##j = add_products(s##j, e##j, in + VECTOR * j);
 
-/* Four non-zeros at a time, for one tile or for it and the next: the fewer sums across registers
- * the better. Tokens side by side need no bringing together here. */
+/* Four non-zeros at a time and then one by one, for one tile or for it and the next: the fewer sums
+ * across registers the better. Tokens side by side need no bringing together here. */
 TARGET INLINE void gradient_block(const sparse_list *w, const bf16 *dy, const bf16 *x, int two,
                                   float *gradient, int64_t block, int64_t first_row,
                                   int64_t last_row, int add)
 {
     const uint32_t *start = w->start + block * w->rows;
-    const uint8_t *offsets = w->offset;
+    const uint8_t *offset = w->offset;
     const int64_t next_out = two ? w->rows * TILE : 0, next_in = w->cols * TILE;
     for (int64_t row = first_row; row < last_row; row++) {
         const uint32_t end = start[row + 1];
@@ -160,23 +162,32 @@ TARGET INLINE void gradient_block(const sparse_list *w, const bf16 *dy, const bf
         prefetch_line(x + next_in + BLOCK * TILE, row - first_row);
         EACH(HOLD)
         EACH(HOLD_NEXT)
-        for (int64_t n = start[row]; n < end; n += 4) {
-            const int64_t count = end - n < 4 ? end - n : 4, last = count - 1;
-            const uint8_t *offset = offsets + n;
-            /* Beyond the end the last non-zero is computed again and not stored. */
-            const bf16 *in0 = input(x, offset[0]), *in1 = input(x, offset[last < 1 ? last : 1]);
-            const bf16 *in2 = input(x, offset[last < 2 ? last : 2]), *in3 = input(x, offset[last]);
+        uint32_t n = start[row];
+        for (; n + 4 <= end; n += 4) {
+            const bf16 *in0 = input(x, offset[n]), *in1 = input(x, offset[n + 1]);
+            const bf16 *in2 = input(x, offset[n + 2]), *in3 = input(x, offset[n + 3]);
             __m512 s0 = _mm512_setzero_ps(), s1 = s0, s2 = s0, s3 = s0;
             EACH(FOUR)
             if (two) {
                 in0 += next_in, in1 += next_in, in2 += next_in, in3 += next_in;
                 EACH(FOUR_NEXT)
             }
-            const __mmask8 there = (__mmask8)((1u << count) - 1);
             __m128 sums = four_sums(s0, s1, s2, s3);
             if (add)
-                sums = _mm_add_ps(sums, _mm_maskz_loadu_ps(there, gradient + n));
-            _mm_mask_storeu_ps(gradient + n, there, sums);
+                sums = _mm_add_ps(sums, _mm_loadu_ps(gradient + n));
+            _mm_storeu_ps(gradient + n, sums);
+        }
+        for (; n < end; n++) {
+            const bf16 *in = input(x, offset[n]);
+            __m512 s0 = _mm512_setzero_ps(), s1 = s0, s2 = s0, s3 = s0;
+            EACH(ONE)
+            if (two) {
+                in += next_in;
+                EACH(ONE_NEXT)
+            }
+            const float sum =
+                _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(s0, s1), _mm512_add_ps(s2, s3)));
+            gradient[n] = add ? gradient[n] + sum : sum;
         }
     }
 }

@@ -11,6 +11,8 @@ static inline void vector_sums(vector a, vector b, vector c, vector d, float *su
     sums[3] = (d[0] + d[1]) + (d[2] + d[3]);
 }
 
+static inline float vector_sum(vector a) { return (a[0] + a[1]) + (a[2] + a[3]); }
+
 #include "vector_kernels.h"
 
 #include "scalar_kernels.h"
