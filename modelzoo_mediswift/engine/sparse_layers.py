@@ -27,7 +27,7 @@ from modelzoo_mediswift.kernels.functions import (
 )
 from modelzoo_mediswift.kernels.library import load_library
 from modelzoo_mediswift.kernels.pattern import Pattern
-from modelzoo_mediswift.model.gpt3 import GPT3, Attention, FeedForward
+from modelzoo_mediswift.model.gpt3 import GPT3, Attention, FeedForward, Linear
 from modelzoo_mediswift.optim.adamw import AdamW
 from modelzoo_mediswift.sparsity.masking import Masking, SparseParameter
 from modelzoo_mediswift.sparsity.static import Static
@@ -36,7 +36,7 @@ MOMENTS = (".exp_avg", ".exp_avg_sq")
 SHORT = 8  # steps between two changes of a mask that are not worth making lists for
 
 
-class SparseLinear(nn.Linear):
+class SparseLinear(Linear):
     """A linear layer that may be compressed: then `weight` holds the pattern's values."""
 
     pattern: Pattern | None = None
@@ -89,7 +89,7 @@ class SparseFeedForward(FeedForward):
 
 
 _SPARSE_CLASSES: dict[type[nn.Module], type[nn.Module]] = {
-    nn.Linear: SparseLinear,
+    Linear: SparseLinear,
     Attention: SparseAttention,
     FeedForward: SparseFeedForward,
 }

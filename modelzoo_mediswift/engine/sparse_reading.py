@@ -17,6 +17,7 @@ from modelzoo_mediswift.kernels.functions import sparse_linear
 from modelzoo_mediswift.kernels.library import is_available
 from modelzoo_mediswift.kernels.pattern import Pattern
 from modelzoo_mediswift.kernels.sliced import FEW_TOKENS, SlicedMatrix
+from modelzoo_mediswift.model.gpt3 import Linear
 from modelzoo_mediswift.model.packed import packed
 from modelzoo_mediswift.sparsity.masking import MASK_SUFFIX
 
@@ -63,7 +64,7 @@ def compress_where_faster(model: nn.Module, tensors: Mapping[str, Tensor]) -> bo
     masks: dict[str, Tensor] = {}
     for name, module in model.named_modules():
         mask = tensors.get(f"{name}.weight{MASK_SUFFIX}")
-        if type(module) is nn.Linear and mask is not None:
+        if type(module) is Linear and mask is not None:
             layers[name], masks[name] = module, mask
     if not layers:
         return False

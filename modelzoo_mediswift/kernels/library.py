@@ -36,7 +36,11 @@ _MEMORY_ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "count_steps": (_INT, _POINTER, _LONG, _LONG, _POINTER),
     "fill_slices": (_INT, _POINTER, _POINTER, _POINTER),
 }
-# The same, and only with AVX-512.
+# Only with AVX-512, as attention is.
+_AVX512_ARGUMENTS: dict[str, tuple[Any, ...]] = {
+    "transpose": (_INT, _POINTER, _LONG, _LONG, _LONG, _POINTER),
+}
+# The same; 0 where memory ran out.
 _ATTENTION_ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "causal_attention": (_INT, _INT, *[_POINTER] * 6),
     "causal_attention_gradients": (_INT, _INT, *[_POINTER] * 10),
@@ -86,6 +90,7 @@ class Library:
         self._load(library, _ARGUMENTS, None)
         self._load(library, _MEMORY_ARGUMENTS, _INT)
         if self.has_attention:
+            self._load(library, _AVX512_ARGUMENTS, None)
             self._load(library, _ATTENTION_ARGUMENTS, _INT)
 
     def _load(

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modelzoo_mediswift.kernels.attention import causal_attention, is_faster
+from modelzoo_mediswift.kernels.dense import linear
 from modelzoo_mediswift.model.key_values import KeyValues
 
 _NEARLY_ONE = 1 - 2**-24  # the largest fp32 number below 1, where erfinv is infinite
@@ -62,6 +63,13 @@ class EmbeddingLayer(nn.Module):
         self.position_embeddings = LearnedPositions(max_positions, hidden_size)
 
 
+class Linear(nn.Linear):
+    """PyTorch's layer, which a CPU may differentiate faster."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return linear(x, self.weight, self.bias)
+
+
 class Attention(nn.Module):
     """Causal multi-head self-attention."""
 
@@ -69,10 +77,10 @@ class Attention(nn.Module):
         super().__init__()
         self.num_heads = num_heads
         self.dropout_rate = dropout_rate
-        self.proj_q_dense_layer = nn.Linear(hidden_size, hidden_size)
-        self.proj_k_dense_layer = nn.Linear(hidden_size, hidden_size)
-        self.proj_v_dense_layer = nn.Linear(hidden_size, hidden_size)
-        self.proj_output_dense_layer = nn.Linear(hidden_size, hidden_size)
+        self.proj_q_dense_layer = Linear(hidden_size, hidden_size)
+        self.proj_k_dense_layer = Linear(hidden_size, hidden_size)
+        self.proj_v_dense_layer = Linear(hidden_size, hidden_size)
+        self.proj_output_dense_layer = Linear(hidden_size, hidden_size)
 
     def _heads(self, x: Tensor) -> Tensor:  # (B, T, d) -> (B, h, T, d/h)
         batch, length, hidden = x.shape
@@ -124,7 +132,7 @@ def _picked(x: Tensor, at: Tensor) -> Tensor:
 class FeedForwardLayer(nn.Module):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.linear_layer = nn.Linear(inputs, outputs)
+        self.linear_layer = Linear(inputs, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.linear_layer(x)
@@ -248,7 +256,7 @@ class GPT3(nn.Module):
             EmbeddingLayer(vocab_size, hidden_size, max_position_embeddings),
             layers,
             nn.LayerNorm(hidden_size, eps=layer_norm_epsilon),
-            nn.Linear(hidden_size, vocab_size, bias=False),
+            Linear(hidden_size, vocab_size, bias=False),
         )
         self.model.lm_head.weight = self.model.embedding_layer.word_embeddings.weight
         if num_virtual_tokens:

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from modelzoo_mediswift.kernels.dense import add_weight_gradient
 from modelzoo_mediswift.model.gpt3 import GPT3
 
 IGNORED = -100  # a target that does not count
@@ -174,10 +175,7 @@ def _chunk(
     del logits  # as large as all else together
     if weight_gradient is None or gradient is None:
         return loss, right, None
-    if words.dtype == weight_gradient.dtype:
-        weight_gradient.addmm_(gradient.t(), inputs)
-    else:
-        weight_gradient += gradient.t() @ inputs
+    add_weight_gradient(weight_gradient, gradient, inputs)
     return loss, right, (gradient @ words).to(hidden.dtype)
 
 

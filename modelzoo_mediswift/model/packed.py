@@ -12,6 +12,8 @@ import platform
 import torch
 from torch import Tensor, nn
 
+from modelzoo_mediswift.model.gpt3 import Linear
+
 TOKENS = 512
 """For how many the layout is made. It serves any number."""
 
@@ -40,7 +42,7 @@ def pack_linear_layers(model: nn.Module) -> None:
     """
     for module in list(model.modules()):
         for name, child in module.named_children():
-            if type(child) is nn.Linear:
+            if type(child) is Linear:
                 setattr(module, name, packed(child))
 
 
