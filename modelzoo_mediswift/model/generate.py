@@ -66,7 +66,8 @@ def score_continuations(
     """
     device = prefix.lengths.device
     batch = len(prefix.lengths)
-    stem = _common_length(continuations)
+    # What follows the last token of the longest one is not asked for.
+    stem = min(_common_length(continuations), max(map(len, continuations)) - 1)
     read = list(continuations[0][:stem])  # the tokens that the pass reads
     parents = list(range(-1, stem - 1))  # what each of them follows; -1 is the prefix
     following = []  # for each continuation, where its tokens are predicted: -1 or a token read

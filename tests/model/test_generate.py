@@ -26,6 +26,14 @@ def test_likelihood_equals_one_uncached_pass_per_sequence(decoder, continuations
             assert together[row, column].item() == pytest.approx(alone.item(), abs=1e-4)
 
 
+def test_the_last_token_of_a_continuation_needs_no_position(decoder):
+    """The decoder has 16, of which the prefix and all other tokens take all."""
+    prefix = read_prefix(decoder, [list(range(14))])
+    alone, _ = score_continuations(decoder, prefix, [[11, 12, 13]])
+    both, _ = score_continuations(decoder, prefix, [[11, 12, 13], [11, 12, 14]])
+    assert alone[0, 0].item() == pytest.approx(both[0, 0].item(), abs=1e-5)
+
+
 def test_likelihoods_of_all_single_tokens_sum_to_one(decoder):
     prefix = read_prefix(decoder, PREFIXES)
     scores, greedily = score_continuations(decoder, prefix, [[t] for t in range(30)])
