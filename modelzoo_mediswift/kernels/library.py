@@ -39,6 +39,7 @@ _MEMORY_ARGUMENTS: dict[str, tuple[Any, ...]] = {
 # Only with AVX-512, as attention is.
 _AVX512_ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "transpose": (_INT, _POINTER, _LONG, _LONG, _LONG, _POINTER),
+    "cross_entropy": (_INT, _INT, _POINTER, _LONG, _LONG, _POINTER, _POINTER),
 }
 # The same; 0 where memory ran out.
 _ATTENTION_ARGUMENTS: dict[str, tuple[Any, ...]] = {

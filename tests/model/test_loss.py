@@ -53,7 +53,8 @@ def assert_close(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -
 
 
 @pytest.mark.parametrize("chosen", [False, True])
-def test_loss_and_gradients_are_those_of_whole_logits(chunk, chosen):
+@pytest.mark.parametrize("count_right", [False, True])  # training asks for no count
+def test_loss_and_gradients_are_those_of_whole_logits(chunk, chosen, count_right):
     module, (ids, targets) = small(), data()
     positions = torch.tensor([47, 3, 6, 30, 31, 0, 1, 2]) if chosen else None
     expected_targets = targets if positions is None else targets[positions]
@@ -62,10 +63,10 @@ def test_loss_and_gradients_are_those_of_whole_logits(chunk, chosen):
     expected = F.cross_entropy(logits, expected_targets, ignore_index=IGNORED, reduction="sum")
     (expected * 0.3).backward()
     plain = gradients(module)
-    loss, right = module(ids, expected_targets, positions, count_right=True)
+    loss, right = module(ids, expected_targets, positions, count_right)
     (loss * 0.3).backward()
     assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
-    assert right == (logits.argmax(-1) == expected_targets).sum()
+    assert right == (count_right * (logits.argmax(-1) == expected_targets).sum())
     assert_close(plain, gradients(module))
 
 
