@@ -29,5 +29,8 @@ extern const attention_kernels fp32_attention;
 #ifdef HAS_BF16_KERNELS
 extern const attention_kernels bf16_attention;
 #endif
+#ifdef HAS_AMX_KERNELS
+extern const attention_kernels amx_attention;
+#endif
 
 #endif

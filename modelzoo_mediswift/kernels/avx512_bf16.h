@@ -2,7 +2,9 @@
 #ifndef AVX512_BF16_H
 #define AVX512_BF16_H
 
+#ifndef TARGET /* by a file that takes other instructions, too */
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")))
+#endif
 #define INLINE static inline __attribute__((always_inline))
 
 #include "avx512.h"

@@ -1,4 +1,4 @@
-/* Products of fp32 matrices by AVX-512: what matrices.h takes for them. */
+/* Products of fp32 matrices by AVX-512. */
 #ifndef FP32_MATRICES_H
 #define FP32_MATRICES_H
 
@@ -16,6 +16,7 @@ enum {
     LANES = 16,
     ROWS = 8,
     VECTORS = 2,
+    DEPTH = 32, /* more would lose digits that PyTorch's sums keep */
     SIDE = 64 /* a block of keys and one of values, 32 KiB of 64 features, stay in the L1 cache */
 };
 
@@ -32,12 +33,18 @@ TARGET INLINE vector load_first(const number *from, int64_t count)
     return _mm512_maskz_loadu_ps(first_lanes(count), from);
 }
 
-TARGET INLINE void store_numbers(number *to, __m512 sums) { _mm512_storeu_ps(to, sums); }
-
 TARGET INLINE void store_first(number *to, int64_t count, __m512 sums)
 {
     _mm512_mask_storeu_ps(to, first_lanes(count), sums);
 }
+
+TARGET INLINE void store_rows(number *to, int64_t row, const __m512 *sums)
+{
+    (void)row;
+    _mm512_storeu_ps(to, sums[0]);
+}
+
+TARGET INLINE void store_words(word *to, const __m512 *sums) { _mm512_storeu_ps(to, sums[0]); }
 
 INLINE const word *stack_rows(const number *from, int64_t row, int64_t rows, int64_t width, word *to)
 {
@@ -46,5 +53,6 @@ INLINE const word *stack_rows(const number *from, int64_t row, int64_t rows, int
 }
 
 #include "matrices.h"
+#include "vector_products.h"
 
 #endif

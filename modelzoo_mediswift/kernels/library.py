@@ -14,8 +14,10 @@ import torch
 
 from modelzoo_mediswift.errors import UserError
 
-INSTRUCTION_SETS = ("portable", "AVX2", "AVX-512", "AVX-512-BF16")
-_BF16 = "AVX-512-BF16"  # has kernels for tiles of bf16, besides those of the one before
+INSTRUCTION_SETS = ("portable", "AVX2", "AVX-512", "AVX-512-BF16", "AMX")
+_FP32 = INSTRUCTION_SETS.index("AVX-512")  # the best that has kernels for fp32
+_BF16 = INSTRUCTION_SETS.index("AVX-512-BF16")  # the first for bf16; AMX adds attention's
+_AMX = INSTRUCTION_SETS.index("AMX")
 INSTRUCTIONS_VARIABLE = "MEDISWIFT_INSTRUCTIONS"  # to run with less than the processor has
 
 _INT, _LONG, _POINTER = ctypes.c_int, ctypes.c_int64, ctypes.c_void_p
@@ -108,23 +110,33 @@ class Library:
 
     @property
     def multiplies_bf16(self) -> bool:
-        return INSTRUCTION_SETS[self.instructions] == _BF16
+        return self.instructions >= _BF16
 
     @property
     def has_attention(self) -> bool:
         """Of fp32; of bf16 where it multiplies bf16 too."""
-        return self.instructions >= INSTRUCTION_SETS.index("AVX-512")
+        return self.instructions >= _FP32
+
+    @property
+    def has_amx_attention(self) -> bool:
+        """Of bf16; sparse products have no use for AMX."""
+        return self.instructions >= _AMX
 
     def kernels(self, dtype: torch.dtype) -> int:
         """The number of the kernels whose tiles hold this type."""
         if dtype == torch.bfloat16:
             assert self.multiplies_bf16
-            return self.instructions
-        return min(self.instructions, INSTRUCTION_SETS.index(_BF16) - 1)
+            return _BF16
+        return min(self.instructions, _FP32)
+
+    def attention(self, dtype: torch.dtype) -> int:
+        """The number of attention's kernels for this type."""
+        return self.instructions if dtype == torch.bfloat16 else _FP32
 
     @property
     def description(self) -> str:
-        return INSTRUCTION_SETS[self.instructions]
+        """Of sparse products."""
+        return INSTRUCTION_SETS[min(self.instructions, _BF16)]
 
 
 @cache

@@ -10,6 +10,10 @@
 #ifdef HAS_BF16_KERNELS
 #include <cpuid.h>
 #endif
+#ifdef HAS_AMX_KERNELS
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 /* --- Kernels, by number. */
 
@@ -21,6 +25,22 @@ static int multiplies_bf16(void)
 }
 #endif
 
+#ifdef HAS_AMX_KERNELS
+/* Whether the processor has tiles, the system keeps them between threads, and this process may use
+ * them: Linux wants to be asked, since a thread's state grows by 8 KiB. */
+static int may_use_tiles(void)
+{
+    enum { BF16 = 1 << 22, TILES = 1 << 24, XGETBV = 1 << 27, STATES = 1 << 17 | 1 << 18 };
+    enum { ASK_FOR_STATE = 0x1023, TILE_DATA = 18 }; /* ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA */
+    unsigned a, b, c, d, enabled, high;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & XGETBV) ||
+        !__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & (BF16 | TILES)) != (BF16 | TILES))
+        return 0;
+    __asm__ volatile("xgetbv" : "=a"(enabled), "=d"(high) : "c"(0));
+    return (enabled & STATES) == STATES && !syscall(SYS_arch_prctl, ASK_FOR_STATE, TILE_DATA);
+}
+#endif
+
 int mediswift_best_instructions(void)
 {
 #if defined(__x86_64__)
@@ -28,8 +48,13 @@ int mediswift_best_instructions(void)
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
 #ifdef HAS_BF16_KERNELS
-        if (multiplies_bf16())
+        if (multiplies_bf16()) {
+#ifdef HAS_AMX_KERNELS
+            if (may_use_tiles())
+                return 4;
+#endif
             return 3;
+        }
 #endif
         return 2;
     }
@@ -42,7 +67,7 @@ int mediswift_best_instructions(void)
 const sparse_kernels *products_by(int instructions)
 {
 #ifdef HAS_BF16_KERNELS
-    if (instructions == 3)
+    if (instructions >= 3)
         return &bf16_kernels;
 #endif
 #if defined(__x86_64__)

@@ -67,9 +67,14 @@ extern const sparse_kernels avx2_kernels, avx512_kernels;
 #define HAS_BF16_KERNELS
 extern const sparse_kernels bf16_kernels;
 #endif
+/* Of attention alone. */
+#if defined(__linux__) && (defined(__clang__) ? __clang_major__ >= 12 : __GNUC__ >= 11)
+#define HAS_AMX_KERNELS
+#endif
 #endif
 
-/* The kernels of a number: 0 portable, 1 AVX2, 2 AVX-512, all of fp32; 3 AVX-512 of bf16. */
+/* The kernels of a number: 0 portable, 1 AVX2, 2 AVX-512, all of fp32; 3 AVX-512 of bf16. There is
+ * a number for attention alone, 4: AMX of bf16. */
 const sparse_kernels *products_by(int instructions);
 
 static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }

@@ -1,7 +1,8 @@
 """Attention on a CPU, in fp32 and bf16, against PyTorch's in fp64."""
 
 import math
-from types import SimpleNamespace
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -15,15 +16,24 @@ from modelzoo_mediswift.model import gpt3
 SIZES = ("query", "key", "value", "gradient")
 
 
-@pytest.fixture(params=[torch.float32, torch.bfloat16], ids=str)
-def dtype(request) -> torch.dtype:
-    """Those that the library has attention for on this processor."""
+KERNELS = {
+    "float32": (torch.float32, "AVX-512"),
+    "bfloat16 by vectors": (torch.bfloat16, "AVX-512-BF16"),
+    "bfloat16 by tiles": (torch.bfloat16, "AMX"),
+}
+
+
+@pytest.fixture(params=KERNELS)
+def dtype(request, monkeypatch) -> torch.dtype:
+    """That of each of the kernels, which are then used, that this processor has."""
     if not library.is_available():
         pytest.skip("the library is not compiled")
-    has = library.load_library()
-    if not (has.has_attention if request.param == torch.float32 else has.multiplies_bf16):
-        pytest.skip(f"no attention in {request.param}")
-    return request.param
+    dtype, instructions = KERNELS[request.param]
+    number = library.INSTRUCTION_SETS.index(instructions)
+    if library.load_library().instructions < number:
+        pytest.skip(f"no {instructions} here")
+    monkeypatch.setattr(library.load_library(), "instructions", number)
+    return dtype
 
 
 def run(function, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -140,10 +150,10 @@ def test_no_query_sees_later_keys(dtype):
 
 @pytest.mark.parametrize(
     ("dtype", "has_it"),
-    [(torch.float32, "_has_fp32"), (torch.bfloat16, "_multiplies_without_tiles")],
+    [(torch.float32, "_has_fp32"), (torch.bfloat16, "_has_bf16")],
 )
 def test_it_is_for_a_cpu_whose_library_has_the_type(monkeypatch, dtype, has_it):
-    for name in ("_has_fp32", "_multiplies_without_tiles"):
+    for name in ("_has_fp32", "_has_bf16"):
         monkeypatch.setattr(attention, name, lambda name=name: name == has_it)
     query = torch.empty(1, dtype=dtype)
     assert is_faster(query)
@@ -158,7 +168,13 @@ def test_it_is_for_a_cpu_whose_library_has_the_type(monkeypatch, dtype, has_it):
 
 @pytest.mark.parametrize(
     ("instructions", "has_it"),
-    [("portable", False), ("AVX2", False), ("AVX-512", True), ("AVX-512-BF16", True)],
+    [
+        ("portable", False),
+        ("AVX2", False),
+        ("AVX-512", True),
+        ("AVX-512-BF16", True),
+        ("AMX", True),
+    ],
 )
 def test_fp32_is_for_processors_with_avx512(monkeypatch, instructions, has_it):
     if not library.is_available():
@@ -171,21 +187,48 @@ def test_fp32_is_for_processors_with_avx512(monkeypatch, instructions, has_it):
 def test_without_the_library_it_is_pytorchs(monkeypatch):
     monkeypatch.setattr(attention, "is_available", lambda: False)
     assert not attention._has_fp32.__wrapped__()
-    assert not attention._multiplies_without_tiles.__wrapped__()
+    assert not attention._has_bf16.__wrapped__()
 
 
 @pytest.mark.parametrize(
-    ("multiplies", "tiles", "faster"),
-    [(True, False, True), (True, True, False), (False, False, False)],
+    ("instructions", "tiles", "faster"),
+    [
+        ("AVX-512", False, False),
+        ("AVX-512-BF16", False, True),
+        ("AVX-512-BF16", True, False),  # the library was made by an older compiler, or told to
+        ("AMX", True, True),
+    ],
 )
-def test_it_is_for_processors_that_multiply_bf16_in_vectors_alone(
-    monkeypatch, multiplies, tiles, faster
+def test_bf16_is_not_by_vectors_where_pytorchs_is_by_tiles(
+    monkeypatch, instructions, tiles, faster
 ):
-    library = SimpleNamespace(multiplies_bf16=multiplies)
-    monkeypatch.setattr(attention, "is_available", lambda: True)
-    monkeypatch.setattr(attention, "load_library", lambda: library)
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: tiles, raising=False)
-    assert attention._multiplies_without_tiles.__wrapped__() is faster
+    if not library.is_available():
+        pytest.skip("the library is not compiled")
+    number = library.INSTRUCTION_SETS.index(instructions)
+    monkeypatch.setattr(library.load_library(), "instructions", number)
+    monkeypatch.setattr(torch.cpu, "_init_amx", lambda: tiles, raising=False)
+    assert attention._has_bf16.__wrapped__() is faster
+
+
+def test_tiles_are_not_used_where_the_system_refuses_them():
+    """As Linux does where a thread has a stack for signals on which tiles would not fit."""
+    if not library.is_available() or not library.load_library().has_amx_attention:
+        pytest.skip("no AMX here")
+    script = """
+import ctypes
+class Stack(ctypes.Structure):
+    _fields_ = (("at", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+memory = ctypes.create_string_buffer(8192)
+stack = Stack(ctypes.addressof(memory), 0, 8192)
+assert ctypes.CDLL(None).sigaltstack(ctypes.byref(stack), None) == 0
+import torch
+from modelzoo_mediswift.kernels import attention, library
+assert library.INSTRUCTION_SETS[library.load_library().instructions] == "AVX-512-BF16"
+query = torch.ones(1, 1, 2, 8, dtype=torch.bfloat16)
+assert attention.is_faster(query)
+assert attention.causal_attention(query, query, query).eq(1).all()
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_it_is_not_asked_where_it_lacks_something(monkeypatch):

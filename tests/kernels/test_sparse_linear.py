@@ -187,6 +187,14 @@ def test_without_a_compiled_library_the_message_says_what_to_do(monkeypatch):
         library.load_library.cache_clear()
 
 
+def test_amx_changes_nothing_of_sparse_products(monkeypatch):
+    has = library.load_library()
+    monkeypatch.setattr(has, "instructions", library.INSTRUCTION_SETS.index("AVX-512-BF16"))
+    before = [has.description, *map(has.kernels, (torch.float32, torch.bfloat16))]
+    monkeypatch.setattr(has, "instructions", library.INSTRUCTION_SETS.index("AMX"))
+    assert [has.description, *map(has.kernels, (torch.float32, torch.bfloat16))] == before
+
+
 def test_less_than_the_processor_has_can_be_asked_for(monkeypatch):
     monkeypatch.setenv(library.INSTRUCTIONS_VARIABLE, "portable")
     library.load_library.cache_clear()
@@ -194,7 +202,7 @@ def test_less_than_the_processor_has_can_be_asked_for(monkeypatch):
         assert library.load_library().description == "portable"
         monkeypatch.setenv(library.INSTRUCTIONS_VARIABLE, "MMX")
         library.load_library.cache_clear()
-        with pytest.raises(UserError, match=r"expected one of portable, .*AVX-512-BF16, got MMX"):
+        with pytest.raises(UserError, match=r"expected one of portable, .*AMX, got MMX"):
             library.load_library()
     finally:
         library.load_library.cache_clear()
