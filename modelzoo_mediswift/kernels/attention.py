@@ -14,7 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from modelzoo_mediswift.kernels.library import AttentionShape, is_available, load_library
+from modelzoo_mediswift.kernels.library import (
+    AttentionShape,
+    is_available,
+    load_library,
+    pytorch_has_tiles,
+)
 
 
 def is_faster(query: Tensor) -> bool:
@@ -37,10 +42,7 @@ def _has_bf16() -> bool:
     """Not by vectors where PyTorch may use tiles (AMX), with which its own is faster."""
     if not (is_available() and load_library().multiplies_bf16):
         return False
-    if load_library().has_amx_attention:
-        return True
-    may_use_tiles = getattr(torch.cpu, "_init_amx", None)  # torch 2.4 has not
-    return may_use_tiles is None or not may_use_tiles()
+    return load_library().has_amx_attention or not pytorch_has_tiles()
 
 
 def causal_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:

@@ -24,41 +24,30 @@ enum {
     STEP = (int)ROWS > (int)LANES ? (int)ROWS : (int)LANES /* lengths are padded to multiples */
 };
 #define LINES __attribute__((aligned(64))) /* a vector, or a tile's row, in one cache line */
-static const float LOG2_E = 1.44269504f;
 
 static int64_t up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
 /* --- The softmax. */
 
-/* 2^x, by polynomials with the least relative error for what is beyond a whole number. */
-TARGET INLINE __m512 power_of_two(__m512 x)
+/* 2^x. For bf16 the polynomial is of the third degree: its error is 9e-5 where rounding makes one of
+ * 2e-3, and 2^0 is 1. */
+TARGET INLINE __m512 power(__m512 x)
 {
-    if (IN_WORD > 1) { /* bf16: an error of 9e-5 where rounding makes one of 2e-3; 2^0 is 1 */
-        const __m512 beyond = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-        __m512 sum = _mm512_set1_ps(7.7067159e-2f);
-        sum = _mm512_fmadd_ps(sum, beyond, _mm512_set1_ps(0.22764486f));
-        sum = _mm512_fmadd_ps(sum, beyond, _mm512_set1_ps(0.69511682f));
-        sum = _mm512_fmadd_ps(sum, beyond, _mm512_set1_ps(1.0f));
-        return _mm512_scalef_ps(sum, x); /* which takes the whole number below x */
-    }
-    /* fp32: the nearest or the next one; 2e-9 before rounding. */
-    const __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    const __m512 beyond = _mm512_sub_ps(x, whole);
-    __m512 sum = _mm512_set1_ps(1.5353362e-4f);
-    sum = _mm512_fmadd_ps(sum, beyond, _mm512_set1_ps(1.3398875e-3f));
-    sum = _mm512_fmadd_ps(sum, beyond, _mm512_set1_ps(9.618437e-3f));
-    sum = _mm512_fmadd_ps(sum, beyond, _mm512_set1_ps(5.5503324e-2f));
-    sum = _mm512_fmadd_ps(sum, beyond, _mm512_set1_ps(0.24022648f));
-    sum = _mm512_fmadd_ps(sum, beyond, _mm512_set1_ps(0.6931472f));
+    if (IN_WORD == 1)
+        return power_of_two(x);
+    const __m512 beyond = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+    __m512 sum = _mm512_set1_ps(7.7067159e-2f);
+    sum = _mm512_fmadd_ps(sum, beyond, _mm512_set1_ps(0.22764486f));
+    sum = _mm512_fmadd_ps(sum, beyond, _mm512_set1_ps(0.69511682f));
     sum = _mm512_fmadd_ps(sum, beyond, _mm512_set1_ps(1.0f));
-    return _mm512_scalef_ps(sum, whole);
+    return _mm512_scalef_ps(sum, x); /* which takes the whole number below x */
 }
 
 /* Exponentials of scores, to `scale`, over those of largest ones. */
 TARGET INLINE __m512 exponentials(const float *scores, __m512 largest, float scale)
 {
     const __m512 above = _mm512_sub_ps(_mm512_loadu_ps(scores), largest);
-    return power_of_two(_mm512_mul_ps(above, _mm512_set1_ps(scale * LOG2_E)));
+    return power(_mm512_mul_ps(above, _mm512_set1_ps(scale * LOG2_E)));
 }
 
 /* Queries do not see later keys: the first one's number is `ahead` more than the first key's. */

@@ -64,30 +64,6 @@ TARGET static void multiply_slice(const sliced_matrix *w, const float *bias, con
         multiply_tokens(w, initial, x + token * w->cols, y + token * w->rows, slice, 1);
 }
 
-TARGET static inline __m512 load_row(const void *x, int bf16, int64_t at, __mmask16 there)
-{
-    if (!bf16)
-        return _mm512_maskz_loadu_ps(there, (const float *)x + at);
-    const __m256i half = _mm256_maskz_loadu_epi16(there, (const uint16_t *)x + at);
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
-}
-
-/* bf16: to the nearest, ties to even. */
-TARGET static inline void store_row(void *x, int bf16, int64_t at, __mmask16 there, __m512 row)
-{
-    if (!bf16) {
-        _mm512_mask_storeu_ps((float *)x + at, there, row);
-        return;
-    }
-    const __m512i bits = _mm512_castps_si512(row);
-    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-    const __m512i up = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
-    const __mmask16 nan = _mm512_cmp_ps_mask(row, row, _CMP_UNORD_Q);
-    const __m512i half =
-        _mm512_mask_mov_epi32(_mm512_srli_epi32(up, 16), nan, _mm512_set1_epi32(0x7fc0));
-    _mm256_mask_storeu_epi16((uint16_t *)x + at, there, _mm512_cvtepi32_epi16(half));
-}
-
 TARGET static void pack(const void *x, int bf16, int64_t tokens, int64_t features, void *tile)
 {
     float *to = tile;
@@ -97,8 +73,8 @@ TARGET static void pack(const void *x, int bf16, int64_t tokens, int64_t feature
             __m512 row[16];
 #pragma GCC unroll 16
             for (int i = 0; i < 16; i++)
-                row[i] = load_row(x, bf16, (token + i) * features + feature,
-                                  token + i < tokens ? there : 0);
+                row[i] = load_numbers(x, bf16, (token + i) * features + feature,
+                                      token + i < tokens ? there : 0);
             transpose(row);
 #pragma GCC unroll 16
             for (int i = 0; i < 16; i++)
@@ -123,7 +99,7 @@ TARGET static void unpack(const void *tile, int bf16, int64_t tokens, int64_t fe
 #pragma GCC unroll 16
             for (int i = 0; i < 16; i++)
                 if (token + i < tokens)
-                    store_row(x, bf16, (token + i) * features + feature, there, row[i]);
+                    store_numbers(x, bf16, (token + i) * features + feature, there, row[i]);
         }
 }
 

@@ -8,14 +8,13 @@ Transposed beforehand, it takes about 0.6 of the time.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from modelzoo_mediswift.kernels.library import is_available, load_library
+from modelzoo_mediswift.kernels.library import is_available, load_library, pytorch_has_tiles
 
 LINE = 32  # numbers of 16 bits in a line of cache
 OUTPUTS = 2048  # transposed at a time: for 2,048 tokens 8 MiB
@@ -98,13 +97,10 @@ def _parts(gradient: Tensor, x: Tensor) -> Iterator[tuple[slice, Tensor]]:
 
 def _is_faster(x: Tensor) -> bool:
     """Whether products with it are; a compiler has its own."""
-    return x.device.type == "cpu" and not torch.compiler.is_compiling() and _has_tiles()
-
-
-@cache
-def _has_tiles() -> bool:
-    """Whether PyTorch multiplies bf16 in tiles, and we can transpose."""
-    has_tiles = getattr(torch.cpu, "_is_amx_tile_supported", None)  # torch 2.4 has not
-    if has_tiles is None or not has_tiles():
-        return False
-    return is_available() and load_library().has_attention
+    return (
+        x.device.type == "cpu"
+        and not torch.compiler.is_compiling()
+        and pytorch_has_tiles()
+        and is_available()
+        and load_library().has_attention  # AVX-512
+    )

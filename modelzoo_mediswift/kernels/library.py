@@ -164,6 +164,13 @@ def is_available() -> bool:
     return True
 
 
+@cache
+def pytorch_has_tiles() -> bool:
+    """Whether PyTorch's products in bf16 may use AMX's tiles; torch 2.4 does not say."""
+    ask = getattr(torch.cpu, "_init_amx", None)
+    return ask is not None and bool(ask())
+
+
 def _wanted_instructions() -> int:
     name = os.environ.get(INSTRUCTIONS_VARIABLE)
     if name is None:

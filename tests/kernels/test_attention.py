@@ -207,6 +207,7 @@ def test_bf16_is_not_by_vectors_where_pytorchs_is_by_tiles(
     number = library.INSTRUCTION_SETS.index(instructions)
     monkeypatch.setattr(library.load_library(), "instructions", number)
     monkeypatch.setattr(torch.cpu, "_init_amx", lambda: tiles, raising=False)
+    monkeypatch.setattr(attention, "pytorch_has_tiles", library.pytorch_has_tiles.__wrapped__)
     assert attention._has_bf16.__wrapped__() is faster
 
 

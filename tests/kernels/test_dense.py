@@ -18,7 +18,7 @@ def ours(monkeypatch) -> None:
     """Taken wherever the processor can transpose; strips of outputs that end within a layer."""
     if not (library.is_available() and library.load_library().has_attention):
         pytest.skip("needs the library and AVX-512")
-    monkeypatch.setattr(dense, "_has_tiles", lambda: True)
+    monkeypatch.setattr(dense, "pytorch_has_tiles", lambda: True)
     monkeypatch.setattr(dense, "OUTPUTS", 48)
 
 
@@ -96,7 +96,7 @@ def test_gradients_of_a_model_are_those_without(monkeypatch):
     ids = torch.randint(61, (2, 24), generator=torch.Generator().manual_seed(0))
     found = []
     for tiles in (True, False):
-        monkeypatch.setattr(dense, "_has_tiles", lambda tiles=tiles: tiles)
+        monkeypatch.setattr(dense, "pytorch_has_tiles", lambda tiles=tiles: tiles)
         module = LossModule(
             GPT3(
                 vocab_size=61,
