@@ -68,7 +68,7 @@ def has_kernels(dtype: str) -> bool:
     if not is_available():
         return False
     library = load_library()
-    return library.has_attention if dtype == "float32" else library.multiplies_bf16
+    return library.has_avx512 if dtype == "float32" else library.multiplies_bf16
 
 
 def compared(inputs: list[Tensor], turns: int) -> str:

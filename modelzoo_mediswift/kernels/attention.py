@@ -8,7 +8,6 @@ benchmarks/attention_cpu.py).
 from __future__ import annotations
 
 import ctypes
-from functools import cache
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from modelzoo_mediswift.kernels.library import (
     AttentionShape,
-    is_available,
+    can_read,
     load_library,
     pytorch_has_tiles,
 )
@@ -25,30 +24,23 @@ from modelzoo_mediswift.kernels.library import (
 def is_faster(query: Tensor) -> bool:
     """Whether `causal_attention` is faster for such queries; a compiler plans attention itself."""
     return (
-        query.device.type == "cpu"
-        and query.dtype in (torch.float32, torch.bfloat16)
-        and not torch.compiler.is_compiling()
-        and (_has_bf16() if query.dtype == torch.bfloat16 else _has_fp32())
+        query.dtype in (torch.float32, torch.bfloat16)
+        and can_read(query)
+        and (query.dtype == torch.float32 or _has_bf16())
     )
 
 
-@cache
-def _has_fp32() -> bool:
-    return is_available() and load_library().has_attention
-
-
-@cache
 def _has_bf16() -> bool:
     """Not by vectors where PyTorch may use tiles (AMX), with which its own is faster."""
-    if not (is_available() and load_library().multiplies_bf16):
-        return False
-    return load_library().has_amx_attention or not pytorch_has_tiles()
+    library = load_library()
+    return library.multiplies_bf16 and (library.has_amx_attention or not pytorch_has_tiles())
 
 
 def causal_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """softmax(Q K^T / sqrt(e)) V where no query sees later keys; all (B, h, T, e), fp32 or bf16.
 
-    Scores, softmax and sums are fp32. The result lies in memory as (B, T, h, e).
+    Scores, softmax and sums are fp32. The result lies in memory as (B, T, h, e). Raises TypeError
+    where there is no kernel for the type.
     """
     return _CausalAttention.apply(query, key, value)
 

@@ -5,31 +5,28 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from modelzoo_mediswift.kernels.library import is_available, load_library
+from modelzoo_mediswift.kernels.library import can_read, load_library
+
+IGNORED = -100  # a target that does not count
 
 
 def is_faster(logits: Tensor) -> bool:
     """Whether `cross_entropy_` can be taken; a compiler makes its own."""
-    return (
-        logits.device.type == "cpu"
-        and logits.dtype in (torch.float32, torch.bfloat16)
-        and not torch.compiler.is_compiling()
-        and is_available()
-        and load_library().has_attention  # AVX-512
-    )
+    return logits.dtype in (torch.float32, torch.bfloat16) and can_read(logits)
 
 
 def cross_entropy_(logits: Tensor, targets: Tensor) -> Tensor:
-    """The cross-entropy of rows (n, V) in fp32, summed over the targets (n,) that are not negative.
+    """The cross-entropy of rows (n, V) in fp32, summed over the targets (n,) that are not IGNORED.
 
-    The logits become its gradient by them.
+    The logits become its gradient by them. Raises IndexError where a target is no word.
     """
     assert logits.is_contiguous()
-    assert targets.is_contiguous()
-    assert targets.dtype == torch.int64
     assert len(targets) == len(logits)
-    assert not len(targets) or int(targets.max()) < logits.shape[1]
-    losses = torch.empty(len(logits))
+    targets = targets.long().contiguous()
+    wrong = ((targets < 0) | (targets >= logits.shape[1])) & (targets != IGNORED)
+    if wrong.any():
+        raise IndexError(f"target {targets[wrong][0]} is none of {logits.shape[1]} words")
+    losses = torch.empty(len(logits), dtype=torch.float32)
     load_library().cross_entropy(
         torch.get_num_threads(),
         logits.dtype == torch.bfloat16,

@@ -14,9 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from modelzoo_mediswift.kernels.library import is_available, load_library, pytorch_has_tiles
+from modelzoo_mediswift.kernels.library import can_read, load_library, pytorch_has_tiles
 
 LINE = 32  # numbers of 16 bits in a line of cache
+LEAST = 2**31  # products: 2,048 tokens with 1024 x 1024 weights; with fewer it is no faster
 OUTPUTS = 2048  # transposed at a time: for 2,048 tokens 8 MiB
 
 
@@ -28,7 +29,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         and torch.is_grad_enabled()
         and weight.requires_grad
         and weight.dtype == torch.float32
-        and _is_faster(x)
+        and _is_faster(x, weight, bias)
     ):
         return _Linear.apply(x, weight, bias)
     return F.linear(x, weight, bias)
@@ -41,7 +42,7 @@ def add_weight_gradient(total: Tensor, gradient: Tensor, x: Tensor) -> None:
     """
     if gradient.dtype == total.dtype:
         total.addmm_(gradient.t(), x)
-    elif gradient.dtype == torch.bfloat16 and _is_faster(gradient):
+    elif gradient.dtype == torch.bfloat16 and _is_faster(gradient, total):
         for rows, part in _parts(gradient, x):
             total[rows] += part
     else:
@@ -65,9 +66,9 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
         for_x, _, for_bias = ctx.needs_input_grad
-        rows = gradient.flatten(0, -2).contiguous()
-        weight_gradient = torch.empty(weight.shape)
-        for some, part in _parts(rows, x.flatten(0, -2)):
+        rows = gradient.reshape(-1, len(weight)).contiguous()
+        weight_gradient = torch.empty(weight.shape, dtype=torch.float32)
+        for some, part in _parts(rows, x.reshape(-1, x.shape[-1])):
             weight_gradient[some] = part
         return (
             (rows @ weight).to(ctx.dtype).view(x.shape) if for_x else None,
@@ -95,12 +96,7 @@ def _parts(gradient: Tensor, x: Tensor) -> Iterator[tuple[slice, Tensor]]:
         yield rows, turned[:count, :tokens] @ x
 
 
-def _is_faster(x: Tensor) -> bool:
-    """Whether products with it are; a compiler has its own."""
-    return (
-        x.device.type == "cpu"
-        and not torch.compiler.is_compiling()
-        and pytorch_has_tiles()
-        and is_available()
-        and load_library().has_attention  # AVX-512
-    )
+def _is_faster(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> bool:
+    """Whether a layer of such a weight is, with inputs or outputs x."""
+    tokens = x.numel() // max(1, x.shape[-1])
+    return tokens * weight.numel() >= LEAST and pytorch_has_tiles() and can_read(x, weight, bias)

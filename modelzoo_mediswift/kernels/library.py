@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.nn import Parameter
 
 from modelzoo_mediswift.errors import UserError
 
@@ -92,7 +94,7 @@ class Library:
         self._functions: dict[str, Any] = {}
         self._load(library, _ARGUMENTS, None)
         self._load(library, _MEMORY_ARGUMENTS, _INT)
-        if self.has_attention:
+        if self.has_avx512:
             self._load(library, _AVX512_ARGUMENTS, None)
             self._load(library, _ATTENTION_ARGUMENTS, _INT)
 
@@ -113,8 +115,8 @@ class Library:
         return self.instructions >= _BF16
 
     @property
-    def has_attention(self) -> bool:
-        """Of fp32; of bf16 where it multiplies bf16 too."""
+    def has_avx512(self) -> bool:
+        """Then it has attention of fp32, and of bf16 where it multiplies bf16 too; and the loss."""
         return self.instructions >= _FP32
 
     @property
@@ -130,8 +132,12 @@ class Library:
         return min(self.instructions, _FP32)
 
     def attention(self, dtype: torch.dtype) -> int:
-        """The number of attention's kernels for this type."""
-        return self.instructions if dtype == torch.bfloat16 else _FP32
+        """The number of attention's kernels for this type; raises TypeError where it has none."""
+        if dtype == torch.float32 and self.has_avx512:
+            return _FP32
+        if dtype == torch.bfloat16 and self.multiplies_bf16:
+            return self.instructions
+        raise TypeError(f"no attention in {dtype} with {self.description}")
 
     @property
     def description(self) -> str:
@@ -162,6 +168,21 @@ def is_available() -> bool:
     except UserError:
         return False
     return True
+
+
+def can_read(*tensors: Tensor | None) -> bool:
+    """Whether AVX-512 kernels may read these tensors' memory: plain ones on a CPU, which no
+    compiler looks at."""
+    return (
+        not torch.compiler.is_compiling()
+        and all(
+            type(x) in (Tensor, Parameter) and x.device.type == "cpu"
+            for x in tensors
+            if x is not None
+        )
+        and is_available()
+        and load_library().has_avx512
+    )
 
 
 @cache

@@ -65,13 +65,13 @@ class Pattern:
         """The values (count,) of a dense fp32 matrix at the non-zeros."""
         assert dense.shape == self.shape
         dense = dense.detach().contiguous()
-        values = torch.empty(self.count)
+        values = torch.empty(self.count, dtype=torch.float32)
         self._move(dense, values, spread=False)
         return values
 
     def expand(self, values: Tensor) -> Tensor:
         """The dense matrix; zero where there is no value."""
-        dense = torch.zeros(self.shape)
+        dense = torch.zeros(self.shape, dtype=torch.float32)
         self._move(dense, values.detach().contiguous(), spread=True)
         return dense
 
@@ -105,7 +105,8 @@ class Pattern:
     def gradient(self, out: Tensor, packed: Tensor) -> Tensor:
         """The sum over tokens of out x^T at the non-zeros, in fp32, for packed `out` and x."""
         assert out.dtype == packed.dtype
-        result = torch.empty(self.count) if len(packed) else torch.zeros(self.count)
+        make = torch.empty if len(packed) else torch.zeros
+        result = make(self.count, dtype=torch.float32)
         library = load_library()
         library.gradient(
             library.kernels(packed.dtype),
@@ -201,7 +202,7 @@ def token_sums(packed: Tensor) -> Tensor:
     """The sum over tokens of each feature, in fp32."""
     if packed.dtype == torch.float32:
         return packed.sum((0, 2))
-    sums = torch.empty(packed.shape[1])
+    sums = torch.empty(packed.shape[1], dtype=torch.float32)
     library = load_library()
     library.token_sums(
         library.kernels(packed.dtype),

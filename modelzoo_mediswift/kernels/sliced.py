@@ -33,7 +33,7 @@ class SlicedMatrix:
         steps = int(start[-1])
         window = torch.empty(steps, dtype=torch.int32)
         place = torch.empty(steps, SLICE, dtype=torch.uint8)
-        values = torch.empty(steps, SLICE)
+        values = torch.empty(steps, SLICE, dtype=torch.float32)
         self._parts = (start, window, place, values)
         self._matrix = Sliced(*self.shape, *(tensor.data_ptr() for tensor in self._parts))
         of_matrix = ctypes.byref(self._matrix)

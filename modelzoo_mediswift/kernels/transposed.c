@@ -1,5 +1,6 @@
 /* The transpose of a matrix of 16-bit numbers, on processors with AVX-512. */
 #if defined(__x86_64__)
+#include "sparse_linear.h"
 #include "threads.h"
 
 #include <immintrin.h>
@@ -14,8 +15,6 @@ typedef struct {
     uint16_t *y;
     int64_t rows, cols, stride;
 } task;
-
-static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 TARGET static inline __mmask32 first(int64_t count) { return count < 32 ? (1u << count) - 1 : ~0u; }
 

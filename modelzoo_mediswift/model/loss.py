@@ -14,11 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modelzoo_mediswift.kernels.cross_entropy import cross_entropy_, is_faster
+from modelzoo_mediswift.kernels.cross_entropy import IGNORED, cross_entropy_, is_faster
 from modelzoo_mediswift.kernels.dense import add_weight_gradient
 from modelzoo_mediswift.model.gpt3 import GPT3
 
-IGNORED = -100  # a target that does not count
 # Positions at most; their logits in fp32 are 662 MiB at 42,384 words. The output layer's gradient
 # is read and written once a chunk, which for fewer positions would take as long as the products.
 CHUNK = 4096

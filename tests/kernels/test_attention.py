@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from modelzoo_mediswift.kernels import attention, library
 from modelzoo_mediswift.kernels.attention import causal_attention, is_faster
@@ -148,67 +149,56 @@ def test_no_query_sees_later_keys(dtype):
     assert (before[:, :, 150:] != after[:, :, 150:]).any()
 
 
-@pytest.mark.parametrize(
-    ("dtype", "has_it"),
-    [(torch.float32, "_has_fp32"), (torch.bfloat16, "_has_bf16")],
-)
-def test_it_is_for_a_cpu_whose_library_has_the_type(monkeypatch, dtype, has_it):
-    for name in ("_has_fp32", "_has_bf16"):
-        monkeypatch.setattr(attention, name, lambda name=name: name == has_it)
-    query = torch.empty(1, dtype=dtype)
-    assert is_faster(query)
-    assert not is_faster(torch.empty(1, dtype=dtype, device="meta"))
-    assert not is_faster(query.double())
-    with monkeypatch.context() as compiling:
-        compiling.setattr(torch.compiler, "is_compiling", lambda: True)
-        assert not is_faster(query)
-    monkeypatch.setattr(attention, has_it, lambda: False)
-    assert not is_faster(query)
+@pytest.fixture
+def processor(monkeypatch):
+    """Gives the processor up to these instructions, and tiles to PyTorch."""
+
+    def become(instructions: str, tiles: bool = False) -> None:
+        if not library.is_available():
+            pytest.skip("the library is not compiled")
+        number = library.INSTRUCTION_SETS.index(instructions)
+        monkeypatch.setattr(library.load_library(), "instructions", number)
+        monkeypatch.setattr(torch.cpu, "_init_amx", lambda: tiles, raising=False)
+        monkeypatch.setattr(attention, "pytorch_has_tiles", library.pytorch_has_tiles.__wrapped__)
+
+    return become
 
 
 @pytest.mark.parametrize(
-    ("instructions", "has_it"),
+    ("instructions", "tiles", "fp32", "bf16"),
     [
-        ("portable", False),
-        ("AVX2", False),
-        ("AVX-512", True),
-        ("AVX-512-BF16", True),
-        ("AMX", True),
+        ("portable", False, False, False),
+        ("AVX2", False, False, False),
+        ("AVX-512", False, True, False),
+        ("AVX-512-BF16", False, True, True),
+        ("AVX-512-BF16", True, True, False),  # an older compiler's library, or one told to
+        ("AMX", True, True, True),
     ],
 )
-def test_fp32_is_for_processors_with_avx512(monkeypatch, instructions, has_it):
-    if not library.is_available():
-        pytest.skip("the library is not compiled")
-    number = library.INSTRUCTION_SETS.index(instructions)
-    monkeypatch.setattr(library.load_library(), "instructions", number)
-    assert attention._has_fp32.__wrapped__() is has_it
+def test_it_is_for_a_processor_that_has_the_type(processor, instructions, tiles, fp32, bf16):
+    processor(instructions, tiles)
+    query = torch.ones(1, 1, 2, 8)
+    assert is_faster(query) is fp32
+    assert is_faster(query.bfloat16()) is bf16
+    assert not is_faster(query.double())
+    for dtype in (torch.float64, torch.float16):
+        with pytest.raises(TypeError, match="no attention in"):
+            causal_attention(*[query.to(dtype)] * 3)
+
+
+def test_it_reads_plain_tensors_of_a_cpu_alone(processor, monkeypatch):
+    processor("AVX-512")
+    assert not is_faster(torch.empty(1, device="meta"))
+    with FakeTensorMode():  # has no memory, and says that it is on a CPU
+        assert not is_faster(torch.empty(1))
+    assert is_faster(torch.empty(1))
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    assert not is_faster(torch.empty(1))
 
 
 def test_without_the_library_it_is_pytorchs(monkeypatch):
-    monkeypatch.setattr(attention, "is_available", lambda: False)
-    assert not attention._has_fp32.__wrapped__()
-    assert not attention._has_bf16.__wrapped__()
-
-
-@pytest.mark.parametrize(
-    ("instructions", "tiles", "faster"),
-    [
-        ("AVX-512", False, False),
-        ("AVX-512-BF16", False, True),
-        ("AVX-512-BF16", True, False),  # the library was made by an older compiler, or told to
-        ("AMX", True, True),
-    ],
-)
-def test_bf16_is_not_by_vectors_where_pytorchs_is_by_tiles(
-    monkeypatch, instructions, tiles, faster
-):
-    if not library.is_available():
-        pytest.skip("the library is not compiled")
-    number = library.INSTRUCTION_SETS.index(instructions)
-    monkeypatch.setattr(library.load_library(), "instructions", number)
-    monkeypatch.setattr(torch.cpu, "_init_amx", lambda: tiles, raising=False)
-    monkeypatch.setattr(attention, "pytorch_has_tiles", library.pytorch_has_tiles.__wrapped__)
-    assert attention._has_bf16.__wrapped__() is faster
+    monkeypatch.setattr(library, "is_available", lambda: False)
+    assert not is_faster(torch.empty(1))
 
 
 def test_tiles_are_not_used_where_the_system_refuses_them():

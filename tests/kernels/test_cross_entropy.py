@@ -11,7 +11,7 @@ from modelzoo_mediswift.kernels.cross_entropy import cross_entropy_, is_faster
 
 @pytest.fixture(autouse=True)
 def _library() -> None:
-    if not (library.is_available() and library.load_library().has_attention):
+    if not (library.is_available() and library.load_library().has_avx512):
         pytest.skip("needs the library and AVX-512")
 
 
@@ -82,3 +82,21 @@ def test_threads_change_nothing():
         torch.set_num_threads(before)
     assert torch.equal(first, second)
     assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("target", [-1, 7, 2**40])
+def test_a_target_that_is_no_word_is_refused(target):
+    with pytest.raises(IndexError, match=f"target {target} is none of 7 words"):
+        cross_entropy_(torch.zeros(2, 7), torch.tensor([3, target]))
+
+
+def test_targets_of_any_layout_and_memory_of_any_default_type():
+    logits, targets = some(6, 20, 1.0)
+    expected, _ = exact(logits, targets)
+    every_second = targets.int().repeat_interleave(2)[::2]
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        found = cross_entropy_(logits, every_second)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=1e-5)

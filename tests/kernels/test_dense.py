@@ -16,10 +16,11 @@ HALF = torch.bfloat16
 @pytest.fixture(autouse=True)
 def ours(monkeypatch) -> None:
     """Taken wherever the processor can transpose; strips of outputs that end within a layer."""
-    if not (library.is_available() and library.load_library().has_attention):
+    if not (library.is_available() and library.load_library().has_avx512):
         pytest.skip("needs the library and AVX-512")
     monkeypatch.setattr(dense, "pytorch_has_tiles", lambda: True)
     monkeypatch.setattr(dense, "OUTPUTS", 48)
+    monkeypatch.setattr(dense, "LEAST", 0)
 
 
 def few_values(*shape: int) -> Tensor:
@@ -89,6 +90,22 @@ def test_elsewhere_it_is_pytorchs():
     assert "_Linear" not in linear(x, weight, None).grad_fn.name()  # fp32
     with torch.autocast("cpu", dtype=HALF), torch.no_grad():
         assert linear(x, weight, None).grad_fn is None
+
+
+def test_a_small_layer_is_pytorchs(monkeypatch):
+    monkeypatch.setattr(dense, "LEAST", 5 * 4 * 3)
+    weight = few_values(3, 4).requires_grad_()
+    with torch.autocast("cpu", dtype=HALF):
+        assert "_Linear" in linear(few_values(5, 4), weight, None).grad_fn.name()
+        assert "_Linear" not in linear(few_values(4, 4), weight, None).grad_fn.name()
+
+
+def test_a_single_row_without_a_batch(monkeypatch):
+    x, weight, bias = few_values(4), few_values(3, 4), few_values(3)
+    ours = product(linear, x, weight, bias)
+    monkeypatch.setattr(dense, "pytorch_has_tiles", lambda: False)
+    for mine, theirs in zip(ours, product(linear, x, weight, bias), strict=True):
+        assert torch.equal(mine, theirs)
 
 
 def test_gradients_of_a_model_are_those_without(monkeypatch):
