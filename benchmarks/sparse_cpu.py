@@ -6,9 +6,10 @@ The claims, for layers of the Med shape (d = 1024): a whole training step (forwa
 clipping, AdamW) is at least 2 times as fast as masked-dense fp32 at 75 % and 1.4 times at 50 %,
 and at 75 % 1.25 times as fast as dense bf16 where the processor multiplies bf16 without AMX; a
 sparse weight takes at most 0.4 times the memory of a dense one at 75 %; decoding at batch 1 is at
-least 2 times as fast as dense. Peers and we take turns in one run; times are the least, beside
-which steps have their medians. `--part kernels` prints the rates of single products, in
-dense-equivalent GFLOP/s: what a dense product would have to reach to take as long. On a machine
+least 2 times as fast as dense. An AMD EPYC keeps them; on an Intel Xeon with AMX steps in fp32 are
+1.7 and 1.2 times as fast (docs/sparse_cpu.md). Peers and we take turns in one run; times are the
+least, beside which steps have their medians. `--part kernels` prints the rates of single products,
+in dense-equivalent GFLOP/s: what a dense product would have to reach to take as long. On a machine
 that others use too, `--processor_time` counts the time of the processor instead of the clock's; it
 is for one thread.
 """

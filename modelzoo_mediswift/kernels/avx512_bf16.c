@@ -156,13 +156,13 @@ TARGET INLINE void gradient_block(const sparse_list *w, const bf16 *dy, const bf
     const uint8_t *offset = w->offset;
     const int64_t next_out = two ? w->rows * TILE : 0, next_in = w->cols * TILE;
     for (int64_t row = first_row; row < last_row; row++) {
-        const uint32_t end = start[row + 1];
+        const int64_t end = start[row + 1];
         const bf16 *out = dy + row * TILE;
         prefetch_line(x + BLOCK * TILE, row - first_row);
         prefetch_line(x + next_in + BLOCK * TILE, row - first_row);
         EACH(HOLD)
         EACH(HOLD_NEXT)
-        uint32_t n = start[row];
+        int64_t n = start[row];
         for (; n + 4 <= end; n += 4) {
             const bf16 *in0 = input(x, offset[n]), *in1 = input(x, offset[n + 1]);
             const bf16 *in2 = input(x, offset[n + 2]), *in3 = input(x, offset[n + 3]);

@@ -92,7 +92,7 @@ static void arrange(const sparse_list *w, const float *values, void *arranged, i
 
 /* Four non-zeros at a time: four independent chains, and one reduction for the four sums. What is
  * left of a row comes one by one: filling up the four with numbers that nobody needs takes a sixth
- * more time. */
+ * more time at 75 % sparsity. */
 TARGET static inline __attribute__((always_inline)) void
 gradient_block(const sparse_list *w, const float *dy, const float *x, float *gradient,
                int64_t block, int64_t first_row, int64_t last_row, int add)
